@@ -1,0 +1,2 @@
+//! The `textpoke` program.
+fn main() {}
