@@ -1,0 +1,25 @@
+//! What the protocols must know of an instruction set. Knowledge only: it compiles on every host.
+
+pub mod x86_64;
+
+pub use x86_64::X86_64;
+
+use crate::trap::{Effect, Regs};
+
+/// An instruction set, as patching sees it.
+pub trait Isa: Copy + Eq + core::hash::Hash + core::fmt::Debug + 'static {
+    /// The trap instruction as it stands in memory.
+    const TRAP: &'static [u8];
+    /// What every instruction's address is a multiple of, in bytes.
+    const ALIGN: u64;
+    /// How far behind the start of the trap instruction the PC is when the trap is reported, in bytes.
+    const TRAP_PC_ADVANCE: u64;
+    /// An instruction that a trap handler can act as.
+    type Insn: Copy + Eq + core::fmt::Debug;
+
+    /// Decodes the instruction that fills `bytes` at `addr`; `None` unless a trap handler can act as it.
+    fn decode(addr: u64, bytes: &[u8]) -> Option<Self::Insn>;
+
+    /// What executing the instruction does to the thread.
+    fn effect(insn: Self::Insn, regs: &Regs) -> Effect;
+}

@@ -1,0 +1,160 @@
+//! Patch protocols: each is a program of steps, one file each, and [`Run`] walks it.
+
+pub mod breakpoint;
+pub mod displace;
+pub mod word;
+
+use crate::site::Direction;
+use crate::step::{Outcome, Reason, Step, Verdict};
+
+/// A protocol by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// One old instruction, trap first: [`breakpoint`].
+    Breakpoint,
+    /// Several old instructions under one new one: [`displace`].
+    Displace,
+    /// One aligned store: [`word`].
+    Word,
+}
+
+impl Kind {
+    /// Every protocol.
+    pub const ALL: [Self; 3] = [Self::Breakpoint, Self::Displace, Self::Word];
+
+    /// The name in documents and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Breakpoint => "breakpoint",
+            Self::Displace => "displace",
+            Self::Word => "word",
+        }
+    }
+
+    /// The steps in one direction, the final [`Step::Done`] excepted.
+    pub const fn program(self, dir: Direction) -> &'static [Step] {
+        match (self, dir) {
+            (Self::Breakpoint, _) => breakpoint::PROGRAM,
+            (Self::Displace, Direction::Install) => displace::INSTALL,
+            (Self::Displace, Direction::Remove) => displace::REMOVE,
+            (Self::Word, _) => word::PROGRAM,
+        }
+    }
+}
+
+/// A protocol under way: a small value that can be copied, compared and hashed, so that a checker can fork it.
+///
+/// When a step fails before any text changed, the window is closed and the run is over. When one fails later, the run
+/// performs the opposite direction's program from its first text-changing part on: whatever mixture of forms the sites
+/// are in, trapping every head first makes them unreachable, and from there the way back is the ordinary one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Run<'p> {
+    forth: &'p [Step],
+    back: &'p [Step],
+    dir: Direction,
+    at: u8,
+    going: Going,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Going {
+    Forth,
+    /// Announced; the way back begins with the next step.
+    Turning(Reason),
+    Back(Reason),
+    /// Nothing was changed; only the window is still to be closed.
+    Closing(Reason),
+    Over(Verdict),
+}
+
+impl Run<'static> {
+    /// One of the built-in protocols in one direction.
+    pub const fn new(kind: Kind, dir: Direction) -> Self {
+        Self::custom(kind.program(dir), kind.program(dir.opposite()), dir)
+    }
+}
+
+impl<'p> Run<'p> {
+    /// A program of one's own, with the program that undoes it. The checker runs mutilated ones this way.
+    pub const fn custom(forth: &'p [Step], back: &'p [Step], dir: Direction) -> Self {
+        Self { forth, back, dir, at: 0, going: Going::Forth }
+    }
+
+    /// The direction that the trap table must have at this moment: the way back acts as the old instructions.
+    pub const fn direction(&self) -> Direction {
+        match self.going {
+            Going::Forth | Going::Closing(_) => self.dir,
+            Going::Turning(_) | Going::Back(_) => self.dir.opposite(),
+            Going::Over(Verdict::Undone(_) | Verdict::Broken(..)) => self.dir.opposite(),
+            Going::Over(_) => self.dir,
+        }
+    }
+
+    /// The next step, given how the last one went. After [`Step::Done`] it stays done.
+    pub fn next(&mut self, last: Outcome) -> Step {
+        if let Outcome::Failed(cause) = last {
+            // The failed step is the one before `at`.
+            let reason = Reason { step: self.at.saturating_sub(1), cause };
+            self.going = match self.going {
+                Going::Forth if self.stored() => Going::Turning(reason),
+                Going::Forth => {
+                    self.at = 0;
+                    if self.opened(reason.step) { Going::Closing(reason) } else { Going::Over(Verdict::Undone(reason)) }
+                }
+                Going::Turning(first) | Going::Back(first) => Going::Over(Verdict::Broken(first, reason)),
+                Going::Closing(first) => Going::Over(Verdict::Broken(first, reason)),
+                over @ Going::Over(_) => over,
+            };
+        }
+        loop {
+            match self.going {
+                Going::Over(verdict) => return Step::Done(verdict),
+                Going::Turning(reason) => {
+                    self.going = Going::Back(reason);
+                    // The window is still open or must be opened again; the old bytes are not there to be verified.
+                    self.at = 0;
+                    return Step::Undo(reason);
+                }
+                Going::Closing(reason) => {
+                    if self.at == 0 {
+                        self.at = 1;
+                        return Step::Close;
+                    }
+                    self.going = Going::Over(Verdict::Undone(reason));
+                }
+                Going::Forth => match self.take(self.forth) {
+                    Some(step) => return step,
+                    None => self.going = Going::Over(Verdict::Performed(self.dir)),
+                },
+                Going::Back(reason) => match self.take(self.back) {
+                    Some(Step::Verify { after: false }) => {}
+                    Some(step) => return step,
+                    None => self.going = Going::Over(Verdict::Undone(reason)),
+                },
+            }
+        }
+    }
+
+    fn take(&mut self, program: &[Step]) -> Option<Step> {
+        let step = program.get(usize::from(self.at)).copied()?;
+        self.at += 1;
+        Some(step)
+    }
+
+    /// Whether a store was begun.
+    fn stored(&self) -> bool {
+        self.begun().iter().any(|s| matches!(s, Step::Store { .. }))
+    }
+
+    /// Whether the window was opened by a step before the failed one.
+    fn opened(&self, failed: u8) -> bool {
+        self.forth[..usize::from(failed).min(self.forth.len())].contains(&Step::Open)
+    }
+
+    fn begun(&self) -> &[Step] {
+        &self.forth[..usize::from(self.at).min(self.forth.len())]
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+use super::*;
+use crate::site::Phase;
+use crate::step::Step::*;
+use crate::step::{Cause, Unit};
+
+const TRAP: Step = Store { phase: Phase::Trap, unit: Unit::Byte };
+
+/// Walks a run; `fail(i)` decides whether the `i`-th performed step fails.
+fn walk(mut run: Run<'_>, fail: impl Fn(usize) -> bool) -> (std::vec::Vec<Step>, Verdict) {
+    let mut steps = std::vec::Vec::new();
+    let mut last = Outcome::Start;
+    loop {
+        let step = run.next(last);
+        if let Done(verdict) = step {
+            assert_eq!(run.next(Outcome::Ok), step, "done stays done");
+            return (steps, verdict);
+        }
+        last = if fail(steps.len()) { Outcome::Failed(Cause::Os(5)) } else { Outcome::Ok };
+        steps.push(step);
+        assert!(steps.len() < 100, "a run ends");
+    }
+}
+
+extern crate std;
+
+#[test]
+fn without_failures_a_run_is_its_program() {
+    for kind in Kind::ALL {
+        for dir in [Direction::Install, Direction::Remove] {
+            let (steps, verdict) = walk(Run::new(kind, dir), |_| false);
+            assert_eq!(steps, kind.program(dir));
+            assert_eq!(verdict, Verdict::Performed(dir));
+        }
+    }
+}
+
+#[test]
+fn the_number_of_synchronisations_is_constant() {
+    for (kind, want) in [(Kind::Breakpoint, 3), (Kind::Displace, 3), (Kind::Word, 1)] {
+        for dir in [Direction::Install, Direction::Remove] {
+            assert_eq!(kind.program(dir).iter().filter(|&&s| s == SyncCores).count(), want);
+        }
+    }
+}
+
+#[test]
+fn whichever_step_fails_the_rest_undoes_the_batch() {
+    for kind in Kind::ALL {
+        for dir in [Direction::Install, Direction::Remove] {
+            let program = kind.program(dir);
+            for failing in 0..program.len() {
+                let (steps, verdict) = walk(Run::new(kind, dir), |i| i == failing);
+                let reason = Reason { step: failing as u8, cause: Cause::Os(5) };
+                assert_eq!(verdict, Verdict::Undone(reason), "{} {dir:?} step {failing}", kind.name());
+                let rest = &steps[failing + 1..];
+                let stored = program[..=failing].iter().any(|s| matches!(s, Store { .. }));
+                if stored {
+                    let back = kind.program(dir.opposite());
+                    assert_eq!(rest[0], Undo(reason));
+                    let expected: std::vec::Vec<_> =
+                        back.iter().copied().filter(|s| *s != Verify { after: false }).collect();
+                    assert_eq!(rest[1..], expected);
+                } else {
+                    let opened = program[..failing].contains(&Open);
+                    assert_eq!(rest, if opened { &[Close][..] } else { &[] });
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_second_failure_is_told_with_both_reasons() {
+    let program = Kind::Breakpoint.program(Direction::Install);
+    let first_store = program.iter().position(|&s| s == TRAP).unwrap();
+    for second in first_store + 2..first_store + 8 {
+        let (_, verdict) = walk(Run::new(Kind::Breakpoint, Direction::Install), |i| i == first_store || i == second);
+        assert!(matches!(verdict, Verdict::Broken(a, _) if usize::from(a.step) == first_store), "{verdict:?}");
+    }
+    let (steps, verdict) = walk(Run::new(Kind::Breakpoint, Direction::Install), |i| i == 1 || i == 2);
+    assert_eq!(steps, [Open, Verify { after: false }, Close]);
+    assert!(matches!(verdict, Verdict::Broken(..)));
+}
+
+#[test]
+fn the_trap_table_follows_the_direction() {
+    let mut run = Run::new(Kind::Displace, Direction::Install);
+    let mut last = Outcome::Start;
+    loop {
+        let step = run.next(last);
+        last = if step == AwaitNoneInside { Outcome::Failed(Cause::TimedOut) } else { Outcome::Ok };
+        match step {
+            Undo(_) => break,
+            _ => assert_eq!(run.direction(), Direction::Install),
+        }
+    }
+    assert_eq!(run.direction(), Direction::Remove);
+}
