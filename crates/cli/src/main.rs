@@ -1,2 +1,5 @@
 //! The `textpoke` program.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    textpoke_cli::run()
+}

@@ -1,0 +1,11 @@
+//! `textpoke sites`.
+/// Shown under `--help`.
+pub const EXAMPLES: &str = "";
+/// Arguments of `sites`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+/// Runs the verb.
+///
+/// # Errors
+/// None yet.
+pub fn run(_args: &Args) -> crate::error::Result<()> { Ok(()) }

@@ -1,0 +1,53 @@
+//! The `textpoke` program: the verbs, and the trace directory that they share.
+//!
+//! `main.rs` only calls [`run`]. Start reading at [`data`], then [`cmd`].
+
+pub mod args;
+pub mod cmd;
+pub mod data;
+pub mod error;
+pub mod export;
+pub mod flame;
+pub mod names;
+pub mod output;
+pub mod progress;
+pub mod report;
+pub mod text;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Verb};
+use error::Error;
+
+/// Parses the command line, performs the verb, and prints its error if it has one.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(help_or_error) => {
+            let code = u8::try_from(help_or_error.exit_code()).unwrap_or(2);
+            // Printing help to a closed pipe is nobody's failure.
+            let _ = help_or_error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let outcome = match &cli.verb {
+        Verb::Demo(args) => cmd::demo::run(args),
+        Verb::Sites(args) => cmd::sites::run(args),
+        Verb::Record(args) => cmd::record::run(args),
+        Verb::Report(args) => cmd::report::run(args),
+        Verb::Flame(args) => cmd::flame::run(args),
+        Verb::Export(args) => cmd::export::run(args),
+        Verb::Info(args) => cmd::info::run(args),
+        Verb::Repair(args) => cmd::repair::run(args),
+    };
+    match outcome {
+        Ok(()) | Err(Error::BrokenPipe) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("textpoke: {error}");
+            ExitCode::from(if matches!(error, Error::Usage(_)) { 2 } else { 1 })
+        }
+    }
+}
