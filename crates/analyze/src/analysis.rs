@@ -1,0 +1,283 @@
+//! Puts the parts together: from an image to its functions with their sites.
+
+use core::ops::Range;
+use std::collections::HashMap;
+
+use crate::body::Body;
+use crate::displace::{self, Ground};
+use crate::ehframe::{Cfa, Unwind};
+use crate::elf::Image;
+use crate::exits::{exits, switches_stack};
+use crate::flow::{Edge, assign_cold_parts, direct_target, sweep};
+use crate::fragments::{Fragment, containing, fragments};
+use crate::functions::{ExitKind, Function, Kind};
+use crate::indirect::{Jump, classify, table_targets};
+use crate::lsda::landing_pads;
+use crate::names::{Special, special};
+use crate::overlap::separate;
+use crate::pointers::pointers;
+use crate::reason::Reason;
+use crate::rseq::sequences;
+use crate::site::Site;
+use crate::symbols::symbols;
+use crate::text::{Mark, Marks, Text};
+
+/// What the caller knows and the file does not show.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Addresses as linked that other patches own, such as static keys. Nothing touches them.
+    pub reserved: Vec<Range<u64>>,
+}
+
+impl Image<'_> {
+    /// All functions of the file, by address, with how each can be patched.
+    pub fn functions(&self) -> Vec<Function> {
+        self.functions_with(&Options::default())
+    }
+
+    /// [`Image::functions`], with what the caller knows.
+    pub fn functions_with(&self, options: &Options) -> Vec<Function> {
+        let mut analysis = Analysis::of(self);
+        analysis.resolve_jumps();
+        analysis.decide(options)
+    }
+}
+
+struct Analysis<'i, 'a> {
+    image: &'i Image<'a>,
+    text: Text,
+    marks: Marks,
+    unwind: Unwind<'a>,
+    all: Vec<Fragment>,
+    edges: Vec<Edge>,
+    indirect: Vec<bool>,
+    patched: Vec<u64>,
+    /// Per unwind entry: its exception table cannot be read.
+    opaque: Vec<bool>,
+    jumps: HashMap<u64, Jump>,
+}
+
+impl<'i, 'a> Analysis<'i, 'a> {
+    fn of(image: &'i Image<'a>) -> Self {
+        let text = Text::of(image);
+        let mut marks = Marks::new(&text);
+        let unwind = Unwind::of(image);
+        let mut all = fragments(image, &text, &symbols(image), &unwind, &mut marks);
+        let found = pointers(image, &text);
+        for &taken in &found.taken {
+            marks.set(Mark::Taken, taken);
+        }
+        for start in [image.entry_point(), image.dynamic.init, image.dynamic.fini] {
+            marks.set(Mark::Taken, start);
+        }
+        for resolver in found.resolvers {
+            if let Ok(index) = all.binary_search_by_key(&resolver, |f| f.start) {
+                all[index].ifunc = true;
+            }
+        }
+        let flow = sweep(image, &text, &all, &mut marks);
+        let mut analysis = Self {
+            image,
+            text,
+            marks,
+            opaque: vec![false; unwind.fdes.len()],
+            unwind,
+            all,
+            edges: flow.edges,
+            indirect: flow.indirect,
+            patched: found.patched,
+            jumps: HashMap::new(),
+        };
+        analysis.mark_landing_pads();
+        analysis
+    }
+
+    fn mark_landing_pads(&mut self) {
+        for (index, fde) in self.unwind.fdes.iter().enumerate() {
+            let Some(lsda) = fde.lsda else { continue };
+            let Some(pads) = landing_pads(self.image, lsda, fde.start) else {
+                self.opaque[index] = true;
+                continue;
+            };
+            let from = containing(&self.all, fde.start);
+            for pad in pads {
+                self.marks.set(Mark::Pad, pad);
+                if let Some(from) = from.filter(|&f| pad < self.all[f].start || pad >= self.all[f].end) {
+                    self.edges.push(Edge { from, to: pad });
+                }
+            }
+        }
+    }
+
+    fn with_parts(&self, function: usize, parts: &[usize]) -> Vec<Fragment> {
+        core::iter::once(&function).chain(parts).map(|&i| self.all[i].clone()).collect()
+    }
+
+    /// Reads the jump tables of all functions, then tells what each indirect jump is, and last
+    /// gives the cold parts to their functions.
+    fn resolve_jumps(&mut self) {
+        let mut body = Body::default();
+        let indirect: Vec<usize> = (0..self.all.len()).filter(|&i| self.indirect[i]).collect();
+        for &from in &indirect {
+            body.load(self.image, core::iter::once(&self.all[from]));
+            for to in table_targets(self.image, &self.text, &self.all, &body) {
+                self.marks.set(Mark::Table, to);
+                if !body.contains(to) && containing(&self.all, to).is_some_and(|i| self.all[i].start <= to) {
+                    self.edges.push(Edge { from, to });
+                }
+            }
+        }
+        assign_cold_parts(&mut self.all, &self.edges, &self.marks);
+        let parts = self.parts();
+        for &index in &indirect {
+            let function = self.all[index].owner.unwrap_or(index);
+            let own = self.with_parts(function, parts.get(&function).map_or(&[], Vec::as_slice));
+            body.load(self.image, own.iter());
+            for at in 0..body.insns.len() {
+                let insn = &body.insns[at];
+                if insn.flow_control() == iced_x86::FlowControl::IndirectBranch {
+                    self.jumps.insert(insn.ip(), classify(&body, at, &self.marks, &self.unwind));
+                }
+            }
+        }
+    }
+
+    /// The cold parts of each function.
+    fn parts(&self) -> HashMap<usize, Vec<usize>> {
+        let mut parts: HashMap<usize, Vec<usize>> = HashMap::new();
+        for (index, fragment) in self.all.iter().enumerate() {
+            if let Some(owner) = fragment.owner {
+                parts.entry(owner).or_default().push(index);
+            }
+        }
+        parts
+    }
+
+    fn decide(&self, options: &Options) -> Vec<Function> {
+        let rseq = sequences(self.image);
+        let ground = Ground {
+            image: self.image,
+            text: &self.text,
+            marks: &self.marks,
+            patched: &self.patched,
+            rseq: &rseq,
+            reserved: &options.reserved,
+        };
+        let parts = self.parts();
+        let mut body = Body::default();
+        let mut functions: Vec<Function> = Vec::with_capacity(self.all.len());
+        for (index, fragment) in self.all.iter().enumerate() {
+            let own = parts.get(&index).map_or(&[][..], Vec::as_slice);
+            functions.push(self.function(&ground, &mut body, fragment, own));
+        }
+        separate(&mut functions);
+        functions
+    }
+
+    fn function(&self, ground: &Ground<'_, '_>, body: &mut Body, fragment: &Fragment, own: &[usize]) -> Function {
+        let mut function = Function {
+            name: fragment.name.clone(),
+            aliases: fragment.aliases.clone(),
+            vaddr: fragment.start,
+            size: fragment.end - fragment.start,
+            source: fragment.source,
+            global: fragment.global,
+            kind: if fragment.cold { Kind::Cold } else { Kind::Function },
+            entry: Err(Reason::Cold),
+            exits: Vec::new(),
+            blocked_exits: Vec::new(),
+            exit: ExitKind::Inferred,
+        };
+        if fragment.cold {
+            return function;
+        }
+        let special = function.names().find_map(special);
+        if let Some(Special::Refused(reason)) = special {
+            function.entry = Err(reason);
+            function.exit = ExitKind::EntryOnly;
+            return function;
+        }
+        body.load(self.image, core::iter::once(fragment).chain(own.iter().map(|&i| &self.all[i])));
+        function.entry = self.entry(ground, body, fragment);
+        if !body.sound {
+            return function;
+        }
+        if special == Some(Special::EntryOnly) || switches_stack(&body.insns) {
+            function.exit = ExitKind::EntryOnly;
+            return function;
+        }
+        let found = exits(
+            ground,
+            body,
+            function.entry.ok(),
+            |at| self.jumps.get(&body.insns[at].ip()).copied().unwrap_or(Jump::Unknown(None)),
+            |target| containing(&self.all, target).is_some_and(|i| self.all[i].cold),
+        );
+        function.exits = found.sites;
+        function.blocked_exits = found.blocked;
+        let opaque = self.opaque_table(body);
+        let unresolved = function.blocked_exits.iter().any(|e| e.1 == Reason::UnresolvedJump);
+        if fragment.overlaps || opaque || unresolved {
+            // A jump or the unwinder may land between the displaced instructions of an exit.
+            let reason = if fragment.overlaps {
+                Reason::SharedCode
+            } else if opaque {
+                Reason::UnreadableExceptionTable
+            } else {
+                Reason::UnresolvedJump
+            };
+            function.blocked_exits.extend(function.exits.drain(..).map(|e| (e.site.vaddr, reason)));
+        }
+        if function.blocked_exits.is_empty() {
+            function.exit = ExitKind::Patched;
+        }
+        function
+    }
+
+    fn entry(&self, ground: &Ground<'_, '_>, body: &Body, fragment: &Fragment) -> Result<Site, Reason> {
+        if fragment.ifunc {
+            return Err(Reason::Ifunc);
+        }
+        if !body.sound {
+            return Err(Reason::Undecodable);
+        }
+        if self.opaque_table(body) {
+            return Err(Reason::UnreadableExceptionTable);
+        }
+        let first = body.index(fragment.start).ok_or(Reason::OutsideText)?;
+        let site = displace::entry(ground, &body.insns[first..], fragment.end)?;
+        let starts = |to: u64| to == fragment.start || to == site.vaddr;
+        let jumps_back = body.insns.iter().any(|insn| {
+            insn.flow_control() != iced_x86::FlowControl::Call && direct_target(insn).is_some_and(starts)
+        });
+        if jumps_back || self.marks.get(Mark::Table, fragment.start) || self.marks.get(Mark::Table, site.vaddr) {
+            return Err(Reason::LoopToEntry);
+        }
+        self.not_jumped_into(body, &site)?;
+        Ok(site)
+    }
+
+    /// An unresolved jump cannot lead between the displaced instructions if the unwind table says
+    /// that the frame looks different there: the table holds for every way control takes.
+    fn not_jumped_into(&self, body: &Body, site: &Site) -> Result<(), Reason> {
+        for insn in &body.insns {
+            let Some(Jump::Unknown(frame)) = self.jumps.get(&insn.ip()) else { continue };
+            let frame = frame.filter(|f| *f != Cfa::Expression).ok_or(Reason::UnresolvedJump)?;
+            for offset in (1..5).filter(|i| site.inner >> i & 1 != 0) {
+                let here = self.unwind.cfa_at(site.vaddr + offset).ok_or(Reason::UnresolvedJump)?;
+                // Tables without epilogues show a frame where there is none any more.
+                if here == frame || here == Cfa::ENTRY {
+                    return Err(Reason::UnresolvedJump);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Some part of the function has an exception table that cannot be read.
+    fn opaque_table(&self, body: &Body) -> bool {
+        body.parts.iter().any(|&(start, _)| {
+            self.unwind.fdes.binary_search_by_key(&start, |f| f.start).is_ok_and(|i| self.opaque[i])
+        })
+    }
+}
