@@ -20,6 +20,7 @@ pub mod refusal;
 pub mod site;
 pub mod step;
 pub mod trap;
+pub mod wire;
 
 pub use choose::{Choice, choose};
 pub use machine::{Machine, drive};

@@ -1,0 +1,281 @@
+//! A ring: one thread of the target writes records, the tracer reads them.
+//!
+//! The writer reserves a slot with one instruction (`xadd` on [`RingHeader::head`]), because a signal handler that is
+//! traced too may run between any two, and commits it by storing word 0 last. Positions count bytes since the ring was
+//! made and never wrap. The reader takes committed slots in order, zeroes word 0 of each and then publishes how far it got.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::record::{RECORD_BYTES, Record};
+
+/// Slots that the writer leaves free when it decides that the ring is full: each signal handler that nests between this
+/// decision and the reservation may take one more.
+pub const SLACK_SLOTS: usize = 64;
+
+/// Values of [`RingHeader::state`].
+pub mod state {
+    /// Nobody writes; any thread may claim the ring.
+    pub const FREE: u32 = 0;
+    /// A thread writes. Its tid appears a little later.
+    pub const CLAIMED: u32 = 1;
+}
+
+/// In front of the slots. What the writer changes and what the reader changes lie on different pairs of cache lines.
+#[repr(C, align(128))]
+#[derive(Debug, Default)]
+pub struct RingHeader {
+    /// Position of the next slot to reserve.
+    pub head: AtomicU64,
+    /// Position at which the writer looks at [`tail`](Self::tail) again: `tail + bytes - slack` when it last looked.
+    pub limit: AtomicU64,
+    /// Records that were lost because the ring was full.
+    pub lost: AtomicU64,
+    /// Address of the first slot in the target. Set by the tracer.
+    pub slots: AtomicU64,
+    /// Bytes of all slots minus 1. Set by the tracer.
+    pub mask: AtomicU64,
+    /// Thread id of the writer as the target's PID namespace numbers it; 0 = not known (yet), negative = gettid failed.
+    pub tid: AtomicU32,
+    /// One of [`state`].
+    pub state: AtomicU32,
+    /// Position of the first slot that the reader has not given back. Written by the reader only.
+    pub tail: Aligned,
+}
+
+/// A position on cache lines of its own.
+#[repr(C, align(128))]
+#[derive(Debug, Default)]
+pub struct Aligned(pub AtomicU64);
+
+/// Room for one record.
+#[repr(C, align(16))]
+#[derive(Debug, Default)]
+pub struct Slot {
+    /// Word 0; 0 = not committed.
+    pub commit: AtomicU64,
+    /// Word 1.
+    pub word: AtomicU64,
+}
+
+const _: () = assert!(size_of::<Slot>() == RECORD_BYTES && size_of::<RingHeader>() == 256);
+
+/// What to do at a slot that was reserved and not committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holes {
+    /// Stop there: its writer may be off the CPU, or in a signal handler. Only when the handler (or what came after it:
+    /// it may have jumped out and never come back) has filled half of the ring behind it, go on.
+    Wait,
+    /// Nobody will commit it any more: go on.
+    Skip,
+}
+
+/// The tracer's position in one ring. It is kept here and not read back from shared memory, where a program that writes
+/// through wild pointers could change it.
+#[derive(Clone, Debug, Default)]
+pub struct Reader {
+    tail: u64,
+    /// Value of [`RingHeader::lost`] when it was last read.
+    full: u64,
+    lost: u64,
+    tsc: u64,
+}
+
+/// Slots after which the reader tells the writer how far it got, so that it need not wait for the end of a full ring.
+const PUBLISH_EVERY: u64 = 1024;
+
+impl Reader {
+    /// Records lost so far, skipped slots included.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Hands all committed records to `sink`, in order, and a [marker](Record::lost) where some were lost. Returns their
+    /// number without markers. At most one full ring per call.
+    ///
+    /// `slots` must have a power of two of elements, as [`Layout`](crate::Layout) makes them.
+    pub fn drain(&mut self, header: &RingHeader, slots: &[Slot], holes: Holes, mut sink: impl FnMut([u64; 2])) -> u64 {
+        let bytes = (slots.len() * RECORD_BYTES) as u64;
+        let mask = slots.len() - 1;
+        let end = self.tail.wrapping_add(self.pending(header, bytes));
+        let mut count = 0;
+        let mut skipped = 0;
+        while self.tail != end {
+            let slot = &slots[(self.tail as usize / RECORD_BYTES) & mask];
+            let tsc = slot.commit.load(Ordering::Acquire);
+            if tsc == 0 {
+                if holes == Holes::Wait && self.pending(header, bytes) <= bytes / 2 {
+                    break;
+                }
+                skipped += 1;
+            } else {
+                if skipped > 0 {
+                    self.mark(&mut skipped, &mut sink);
+                }
+                sink([tsc, slot.word.load(Ordering::Relaxed)]);
+                slot.commit.store(0, Ordering::Relaxed);
+                self.tsc = tsc;
+                count += 1;
+            }
+            self.tail = self.tail.wrapping_add(RECORD_BYTES as u64);
+            if count % PUBLISH_EVERY == PUBLISH_EVERY - 1 {
+                header.tail.0.store(self.tail, Ordering::Release);
+            }
+        }
+        // The writer loses records only while the ring is full, which it is until the next line that publishes.
+        let lost = header.lost.load(Ordering::Relaxed);
+        skipped += lost.wrapping_sub(self.full);
+        self.full = lost;
+        self.mark(&mut skipped, &mut sink);
+        header.tail.0.store(self.tail, Ordering::Release);
+        count
+    }
+
+    fn pending(&self, header: &RingHeader, bytes: u64) -> u64 {
+        let distance = header.head.load(Ordering::Acquire).wrapping_sub(self.tail);
+        // Threads that share one FS base race for one ring and may set its head back.
+        if distance as i64 <= 0 { 0 } else { distance.min(bytes) & !(RECORD_BYTES as u64 - 1) }
+    }
+
+    fn mark(&mut self, count: &mut u64, sink: &mut impl FnMut([u64; 2])) {
+        if *count > 0 {
+            self.lost += *count;
+            sink(Record::lost(self.tsc.max(1), *count).to_words());
+            *count = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    extern crate std;
+    use std::vec::Vec;
+
+    const SLOTS: usize = 256;
+
+    /// The probe's writing side, in the order in which the assembly does it.
+    struct Ring {
+        header: RingHeader,
+        slots: Vec<Slot>,
+    }
+
+    impl Ring {
+        fn new() -> Self {
+            Self { header: RingHeader::default(), slots: (0..SLOTS).map(|_| Slot::default()).collect() }
+        }
+
+        fn reserve(&self) -> Option<usize> {
+            let h = &self.header;
+            if h.head.load(Ordering::Relaxed) >= h.limit.load(Ordering::Relaxed) {
+                let room = ((SLOTS - SLACK_SLOTS) * RECORD_BYTES) as u64;
+                h.limit.store(h.tail.0.load(Ordering::Acquire) + room, Ordering::Relaxed);
+                if h.head.load(Ordering::Relaxed) >= h.limit.load(Ordering::Relaxed) {
+                    h.lost.fetch_add(1, Ordering::Relaxed);
+                    return None;
+                }
+            }
+            Some(h.head.fetch_add(RECORD_BYTES as u64, Ordering::Relaxed) as usize / RECORD_BYTES % SLOTS)
+        }
+
+        fn commit(&self, slot: usize, tsc: u64) {
+            self.slots[slot].word.store(tsc << 24, Ordering::Relaxed);
+            self.slots[slot].commit.store(tsc, Ordering::Release);
+        }
+
+        fn write(&self, tsc: u64) -> bool {
+            self.reserve().map(|slot| self.commit(slot, tsc)).is_some()
+        }
+    }
+
+    fn drain(reader: &mut Reader, ring: &Ring, holes: Holes) -> Vec<Record> {
+        let mut all = Vec::new();
+        reader.drain(&ring.header, &ring.slots, holes, |words| all.push(Record::from_words(words)));
+        all
+    }
+
+    fn times(records: &[Record]) -> Vec<u64> {
+        records.iter().map(|r| if r.is_lost() { 0 } else { r.tsc }).collect()
+    }
+
+    #[test]
+    fn what_is_written_is_read_once_and_in_order_over_many_laps() {
+        let (ring, mut reader) = (Ring::new(), Reader::default());
+        let mut next = 1;
+        for chunk in [1, 100, 192, 7, 150].iter().cycle().take(100) {
+            for _ in 0..*chunk {
+                assert!(ring.write(next));
+                next += 1;
+            }
+            let got = times(&drain(&mut reader, &ring, Holes::Wait));
+            assert_eq!(got, (next - chunk..next).collect::<Vec<_>>());
+        }
+        assert_eq!(reader.lost(), 0);
+    }
+
+    #[test]
+    fn a_full_ring_loses_and_says_where() {
+        let (ring, mut reader) = (Ring::new(), Reader::default());
+        let room = (SLOTS - SLACK_SLOTS) as u64;
+        for i in 1..=room + 5 {
+            assert_eq!(ring.write(i), i <= room);
+        }
+        let got = drain(&mut reader, &ring, Holes::Wait);
+        assert_eq!(got.len() as u64, room + 1);
+        assert_eq!(got[room as usize], Record::lost(room, 5));
+        assert!(ring.write(1000));
+        assert_eq!(times(&drain(&mut reader, &ring, Holes::Wait)), [1000]);
+        assert_eq!(reader.lost(), 5);
+    }
+
+    #[test]
+    fn a_hole_is_waited_for() {
+        let (ring, mut reader) = (Ring::new(), Reader::default());
+        ring.write(1);
+        let outer = ring.reserve().unwrap();
+        ring.write(2);
+        assert_eq!(times(&drain(&mut reader, &ring, Holes::Wait)), [1]);
+        ring.commit(outer, 3);
+        assert_eq!(times(&drain(&mut reader, &ring, Holes::Wait)), [3, 2]);
+    }
+
+    #[test]
+    fn a_hole_that_was_jumped_out_of_does_not_stop_the_ring() {
+        let (ring, mut reader) = (Ring::new(), Reader::default());
+        ring.reserve().unwrap();
+        for i in 1..=10 {
+            ring.write(i);
+        }
+        assert_eq!(drain(&mut reader, &ring, Holes::Wait), []);
+        let mut written = 10;
+        while ring.write(written + 1) {
+            written += 1;
+        }
+        let got = drain(&mut reader, &ring, Holes::Wait);
+        assert_eq!(got[0], Record::lost(1, 1));
+        assert_eq!(times(&got[1..=written as usize]), (1..=written).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn at_the_end_holes_are_skipped() {
+        let (ring, mut reader) = (Ring::new(), Reader::default());
+        ring.write(1);
+        ring.reserve().unwrap();
+        ring.reserve().unwrap();
+        ring.write(2);
+        ring.reserve().unwrap();
+        let got = drain(&mut reader, &ring, Holes::Skip);
+        assert_eq!(got, [Record::new(1, 8, 0), Record::lost(1, 2), Record::new(2, 16, 0), Record::lost(2, 1)]);
+        assert_eq!(reader.lost(), 3);
+    }
+
+    #[test]
+    fn nonsense_in_shared_memory_is_survived() {
+        let (ring, mut reader) = (Ring::new(), Reader::default());
+        for head in [u64::MAX, 1 << 63, 7, (1 << 40) + 3] {
+            ring.header.head.store(head, Ordering::Relaxed);
+            drain(&mut reader, &ring, Holes::Skip);
+            drain(&mut reader, &ring, Holes::Wait);
+        }
+    }
+}
