@@ -21,6 +21,7 @@
 
 mod bank;
 mod checksum;
+mod control;
 mod disturb;
 mod options;
 mod pace;

@@ -1,13 +1,13 @@
 //! One run: starts the threads, waits for its end, collects the report.
 
 use crate::bank::BankFile;
+use crate::control::Control;
 use crate::disturb::{Shared, processes, signals, sleeper, threads};
 use crate::options::RunOptions;
 use crate::report::{Report, WorkerReport};
 use crate::sys;
 use crate::worker::Worker;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
@@ -140,7 +140,7 @@ fn wait_for_threads(shared: &Shared, count: u64) {
 
 fn wait_for_the_end(options: &RunOptions, shared: &Shared) {
     let deadline = options.limit.map(|limit| Instant::now() + limit);
-    let mut control = options.control.then(io::stdin);
+    let mut control = options.control.then(Control::default);
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let over = left.is_some_and(|left| left.is_zero());
@@ -150,21 +150,11 @@ fn wait_for_the_end(options: &RunOptions, shared: &Shared) {
         let nap = left.map_or(LOOK_EVERY, |left| left.min(LOOK_EVERY));
         match &mut control {
             None => thread::sleep(nap),
-            Some(stdin) => {
-                // An error, for instance EINTR, is no answer: look again.
-                if sys::poll_readable(stdin.as_fd(), nap).unwrap_or(false) && says_stop(stdin) {
+            Some(control) => {
+                if control.says_stop(nap) {
                     return;
                 }
             }
         }
-    }
-}
-
-/// Whether the line on standard input is `stop`, or standard input has ended.
-fn says_stop(stdin: &io::Stdin) -> bool {
-    let mut line = String::new();
-    match stdin.read_line(&mut line) {
-        Ok(length) => length == 0 || line.trim() == "stop",
-        Err(_) => true,
     }
 }

@@ -43,11 +43,11 @@ impl Shop {
         let transaction = self.connection.transaction()?;
         stock(&transaction, &mut stream)?;
         sell(&transaction, &mut stream, number)?;
-        if number % ROLLBACK_EVERY == 0 {
+        if number.is_multiple_of(ROLLBACK_EVERY) {
             change_and_regret(&transaction, &mut stream)?;
         }
         forget_old(&transaction)?;
-        let fresh = number % COMPILE_EVERY == 0;
+        let fresh = number.is_multiple_of(COMPILE_EVERY);
         for offset in [0, 5] {
             let turn = usize::try_from(number % 1_000_000).expect("fits") + offset;
             let sql = queries::QUERIES[turn % queries::QUERIES.len()];
