@@ -1,2 +1,29 @@
-//! (in construction)
+//! textpoke's live machine in Linux user space: writing text, synchronising CPUs, handling traps.
+//!
+//! Without the feature `std` the crate needs neither an allocator nor libc nor thread-local storage, and has no mutable
+//! statics: it is what the agent runs inside another process. With `std` there is also [`process`], the machine that
+//! patches the program it is linked into.
+//!
+//! Reading order: [`text`], [`sync`], [`table`], [`trap`], [`live`], then [`process`].
 #![no_std]
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#![allow(unsafe_code, reason = "system calls, signal frames and stores to text have no safe form")]
+
+#[cfg(feature = "std")]
+extern crate std;
+
+pub mod journal;
+pub mod live;
+pub mod range;
+pub mod signal;
+pub mod sync;
+pub mod sys;
+pub mod table;
+pub mod text;
+pub mod trap;
+pub mod ucontext;
+
+pub use live::{Hooks, Live, Prefer};
+pub use range::{Prot, Range};
+pub use sys::Errno;
+pub use table::Published;

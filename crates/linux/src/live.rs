@@ -1,0 +1,262 @@
+//! The machine that performs a plan on the address space it runs in.
+//!
+//! The library (in the program itself) and the agent (beside the program) both use it; they differ in two steps, which
+//! are [`Hooks`].
+
+use core::sync::atomic::AtomicU32;
+
+use textpoke_core::isa::X86_64;
+use textpoke_core::journal::State;
+use textpoke_core::{Cause, Direction, Kind, Machine, Phase, Plan, Run, Site, Step, Unit, Verdict};
+
+use crate::journal::Journal;
+use crate::range::Range;
+use crate::sync;
+use crate::table::Published;
+use crate::text::{ProcMem, Window};
+
+/// The steps that depend on where the machine runs.
+pub trait Hooks {
+    /// Performs [`Step::AwaitNoneInside`] for `sites`, which are those with inner boundaries and others.
+    fn await_none_inside(&mut self, sites: &[Site]) -> Result<(), Cause>;
+
+    /// Performs [`Step::Retire`]: on success `published` is withdrawn and nobody is inside the table.
+    fn retire(&mut self, published: &Published) -> Result<(), Cause>;
+}
+
+/// Which writer to try first. A refused one is replaced by the other where that can do the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prefer {
+    /// [`Window`]: many sites.
+    Window,
+    /// [`ProcMem`]: a few.
+    ProcMem,
+}
+
+#[derive(Debug)]
+enum Writer<'a> {
+    Closed,
+    Window(Window<'a>),
+    ProcMem(ProcMem),
+}
+
+/// How long a handler may stay inside a table before a publication fails, in nanoseconds.
+const PATIENCE: u64 = 1_000_000_000;
+
+/// One batch under way.
+#[derive(Debug)]
+pub struct Live<'a, H> {
+    sites: &'a [Site],
+    ranges: &'a [Range],
+    published: &'a Published,
+    hooks: H,
+    kind: Kind,
+    /// In which the batch was asked for.
+    asked: Direction,
+    /// In which it goes now: the opposite one on the way back.
+    dir: Direction,
+    prefer: Prefer,
+    counts: *const AtomicU32,
+    journal: Option<Journal>,
+    writer: Writer<'a>,
+    syncs: u32,
+}
+
+impl<'a, H: Hooks> Live<'a, H> {
+    /// A machine for one batch; [`Live::run`] is what to drive it with.
+    ///
+    /// # Safety
+    /// 1. The plan's sites, and their new instructions, copies and stand-ins, must mean what the program can bear at any
+    ///    moment from now on; copies and stand-ins stay mapped for good.
+    /// 2. `ranges` ascend, are mapped privately with the protections that they name and stay so, and cover the sites.
+    /// 3. The traps of all threads reach a handler (or tracer) that decides by `published`, unless `kind` uses none.
+    /// 4. No other batch is under way in the address space, and the address space is registered ([`sync::register`]).
+    /// 5. If the verdict is [`Verdict::Broken`], the sites stay in memory, because the table stays published.
+    pub unsafe fn new(
+        plan: Plan<'a, X86_64>,
+        kind: Kind,
+        dir: Direction,
+        ranges: &'a [Range],
+        published: &'a Published,
+        hooks: H,
+    ) -> Self {
+        let prefer = if plan.sites().len() == 1 { Prefer::ProcMem } else { Prefer::Window };
+        Self {
+            sites: plan.sites(),
+            ranges,
+            published,
+            hooks,
+            kind,
+            asked: dir,
+            dir,
+            prefer,
+            counts: core::ptr::null(),
+            journal: None,
+            writer: Writer::Closed,
+            syncs: 0,
+        }
+    }
+
+    /// Chooses the writer to try first; by default [`Prefer::ProcMem`] for one site and [`Prefer::Window`] for more.
+    pub fn prefer(mut self, prefer: Prefer) -> Self {
+        self.prefer = prefer;
+        self
+    }
+
+    /// Keeps a journal, whose header must be complete.
+    pub fn journal(mut self, journal: Journal) -> Self {
+        self.journal = Some(journal);
+        self
+    }
+
+    /// Counts the traps of each site.
+    ///
+    /// # Safety
+    /// One counter per site, for as long as the sites themselves must stay.
+    pub unsafe fn count_traps(mut self, counts: *const AtomicU32) -> Self {
+        self.counts = counts;
+        self
+    }
+
+    /// The protocol run that this machine is made for.
+    pub fn run(&self) -> Run<'static> {
+        Run::new(self.kind, self.asked)
+    }
+
+    /// How often cores were synchronised.
+    pub fn syncs(&self) -> u32 {
+        self.syncs
+    }
+
+    /// The hooks.
+    pub fn hooks(&mut self) -> &mut H {
+        &mut self.hooks
+    }
+
+    fn open(&mut self) -> Result<(), Cause> {
+        if !matches!(self.writer, Writer::Closed) {
+            return Ok(());
+        }
+        let eight =
+            self.kind.program(self.dir).iter().any(|s| matches!(s, Step::Store { unit, .. } if *unit > Unit::Byte));
+        if eight && !self.sites.iter().all(Site::in_one_word) {
+            return Err(Cause::Unsupported);
+        }
+        if self.prefer == Prefer::ProcMem
+            && !eight
+            && let Ok(mem) = ProcMem::open()
+        {
+            self.writer = Writer::ProcMem(mem);
+            return Ok(());
+        }
+        // SAFETY: condition 2 of `new`.
+        match unsafe { Window::open(self.ranges, self.sites) } {
+            Ok(window) => self.writer = Writer::Window(window),
+            Err(errno) if eight => return Err(errno.into()),
+            Err(errno) => self.writer = Writer::ProcMem(ProcMem::open().map_err(|_| errno)?),
+        }
+        Ok(())
+    }
+
+    fn verify(&self, after: bool) -> Result<(), Cause> {
+        for site in self.sites {
+            let expected = if after { site.after(self.dir) } else { site.before(self.dir) };
+            let mut found = [0; textpoke_core::site::MAX_SITE];
+            let found = &mut found[..expected.len()];
+            match &self.writer {
+                Writer::ProcMem(mem) => mem.read(site.addr, found)?,
+                Writer::Window(_) => peek(site.addr, found),
+                Writer::Closed => return Err(Cause::Unsupported),
+            }
+            if let Some(i) = (0..found.len()).find(|&i| found[i] != expected[i]) {
+                return Err(Cause::Mismatch(site.addr + i as u64));
+            }
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self) -> Result<(), Cause> {
+        if let Some(journal) = &self.journal {
+            journal.set(State::Busy);
+        }
+        // SAFETY: 1. condition 4 of `new`. 2. The sites are borrowed for longer than `self` and withdrawn by `retire`,
+        // or stay by condition 5. 3. `count_traps`.
+        unsafe { self.published.publish(self.sites, self.dir, self.counts, PATIENCE) }.map_err(|_| Cause::TimedOut)
+    }
+
+    fn store(&mut self, phase: Phase, unit: Unit) -> Result<(), Cause> {
+        for site in self.sites {
+            for write in site.writes::<X86_64>(phase, self.dir) {
+                let addr = site.addr + u64::from(write.offset);
+                match &self.writer {
+                    // SAFETY: the window is open, and the step comes from a protocol.
+                    Writer::Window(window) => unsafe { window.store(addr, write.bytes(), unit) },
+                    // SAFETY: as above.
+                    Writer::ProcMem(mem) if unit <= ProcMem::GUARANTEES => unsafe { mem.store(addr, write.bytes()) }?,
+                    Writer::ProcMem(_) | Writer::Closed => return Err(Cause::Unsupported),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), Cause> {
+        self.syncs += 1;
+        Ok(sync::cores()?)
+    }
+
+    fn close(&mut self) -> Result<(), Cause> {
+        if let Writer::Window(window) = &self.writer {
+            window.close()?;
+        }
+        self.writer = Writer::Closed;
+        Ok(())
+    }
+
+    fn done(&mut self, verdict: Verdict) {
+        // Only a broken batch gets here with its window open; text must not stay writable.
+        let _ = self.close();
+        let state = match (verdict, self.asked) {
+            (Verdict::Performed(Direction::Install), _) | (Verdict::Undone(_), Direction::Remove) => State::Installed,
+            (Verdict::Performed(Direction::Remove), _) | (Verdict::Undone(_), Direction::Install) => State::Idle,
+            (Verdict::Broken(..), _) => State::Busy,
+        };
+        if let Some(journal) = &self.journal {
+            journal.set(state);
+        }
+    }
+}
+
+impl<H: Hooks> Machine for Live<'_, H> {
+    fn perform(&mut self, step: Step) -> Result<(), Cause> {
+        match step {
+            Step::Open => self.open(),
+            Step::Verify { after } => self.verify(after),
+            Step::Publish => self.publish(),
+            Step::Store { phase, unit } => self.store(phase, unit),
+            // Caches are coherent with instruction fetch (`textpoke_cpu::maintain`).
+            Step::Maintain => Ok(()),
+            Step::SyncCores => self.sync(),
+            Step::Park | Step::Unpark => Err(Cause::Unsupported),
+            Step::AwaitNoneInside => self.hooks.await_none_inside(self.sites),
+            Step::Retire => self.hooks.retire(self.published),
+            Step::Undo(_) => {
+                self.dir = self.dir.opposite();
+                Ok(())
+            }
+            Step::Close => self.close(),
+            Step::Done(verdict) => {
+                self.done(verdict);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Reads text that others may be changing.
+fn peek(addr: u64, buf: &mut [u8]) {
+    for (i, byte) in buf.iter_mut().enumerate() {
+        // SAFETY: inside the open window, so readable.
+        *byte = unsafe { ((addr + i as u64) as *const u8).read_volatile() };
+    }
+}

@@ -1,0 +1,123 @@
+//! What a SIGTRAP handler does with a trap: the live half of [`textpoke_core::trap`].
+
+use core::sync::atomic::{AtomicU8, Ordering};
+
+use textpoke_core::isa::{Isa, X86_64};
+use textpoke_core::trap::{Resolution, resolve};
+
+use crate::signal::{CODE_INT3, Info};
+use crate::table::Published;
+use crate::ucontext::UContext;
+
+/// Handles the trap if it is one of ours; returns whether it was.
+///
+/// To be called first thing in a SIGTRAP handler that was installed as [`crate::signal::Action::for_traps`] says. It
+/// makes no system call, takes no lock, allocates nothing and touches no errno.
+///
+/// The order is that of the contract: trap byte, then table. A byte that is no trap any more is executed again, which
+/// is what closes the window between the CPU's trap and this function: a thread can be preempted, or stopped, in
+/// between for any number of batches. If the trap byte stood but its table is gone, the batch ended between the two
+/// looks, and the trap byte has gone with it: look again.
+///
+/// # Safety
+/// 1. `context` is that of the calling thread's own signal frame, from a signal whose `siginfo` is `info`.
+/// 2. The sites published were made by somebody who knows what their new instructions mean.
+pub unsafe fn on_trap(published: &Published, info: &Info, context: &mut UContext) -> bool {
+    if info.code != CODE_INT3 {
+        return false;
+    }
+    let at = context.regs.rip.wrapping_sub(X86_64::TRAP_PC_ADVANCE);
+    loop {
+        let generation = published.generation();
+        let still_there = match byte(at) {
+            0xcc => true,
+            // INT 3 in its two-byte form (CD 03) ends in no trap byte, but nobody has taken one away.
+            0x03 if byte(at.wrapping_sub(1)) == 0xcd => return false,
+            _ => false,
+        };
+        let view = published.enter();
+        let table = view.as_ref().map(|view| view.table());
+        match resolve::<X86_64>(table, at, &context.regs.for_resolve(), still_there) {
+            Resolution::Do(effect) => {
+                if let (Some(view), true) = (&view, still_there) {
+                    view.count(at);
+                }
+                // SAFETY: the thread stands at an instruction that is, or just was, the one that `effect` is made of.
+                unsafe { context.regs.apply(effect) };
+                return true;
+            }
+            Resolution::NotOurs if still_there && published.generation() != generation => {}
+            Resolution::NotOurs => return false,
+        }
+    }
+}
+
+fn byte(at: u64) -> u8 {
+    // SAFETY: the CPU has just executed the byte, so it is mapped; x86 has no unreadable text but by protection keys,
+    // which then fault as a read of this thread. Atomic, because the patcher stores there.
+    unsafe { AtomicU8::from_ptr(at as *mut u8) }.load(Ordering::SeqCst)
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::*;
+    use crate::signal::SIGTRAP;
+    use textpoke_core::{Direction, Site};
+
+    fn trapped_at(at: &u8) -> (Info, UContext) {
+        let mut info = Info::queued(0, 0);
+        info.code = CODE_INT3;
+        assert_eq!(info.signo, SIGTRAP);
+        // SAFETY: all zeros is a context.
+        let mut context: UContext = unsafe { core::mem::zeroed() };
+        context.regs.rip = core::ptr::from_ref(at) as u64 + 1;
+        (info, context)
+    }
+
+    fn published(site: &[Site; 1], dir: Direction) -> Published {
+        let published = Published::new();
+        // SAFETY: the site outlives the test's use.
+        unsafe { published.publish(site, dir, core::ptr::null(), 0) }.unwrap();
+        published
+    }
+
+    #[test]
+    fn a_trap_in_the_table_is_acted_out() {
+        let text = [0xccu8, 0x90];
+        let (info, mut context) = trapped_at(&text[0]);
+        let at = context.regs.rip - 1;
+        let site = [Site::single(at, &[0xeb, 0x10], &[0x66, 0x90]).unwrap()];
+        for (dir, pc) in [(Direction::Install, at + 2), (Direction::Remove, at + 18)] {
+            context.regs.rip = at + 1;
+            // SAFETY: no real thread; the effect is a jump.
+            assert!(unsafe { on_trap(&published(&site, dir), &info, &mut context) });
+            assert_eq!(context.regs.rip, pc);
+        }
+    }
+
+    #[test]
+    fn a_trap_that_went_away_is_executed_again_without_any_table() {
+        let text = [0x90u8];
+        let (info, mut context) = trapped_at(&text[0]);
+        // SAFETY: no real thread; the effect is a jump.
+        assert!(unsafe { on_trap(&Published::new(), &info, &mut context) });
+        assert_eq!(context.regs.rip, text.as_ptr() as u64);
+    }
+
+    #[test]
+    fn other_traps_are_left_alone() {
+        let text = [0xccu8, 0xcd, 0x03];
+        let published = Published::new();
+        for i in [0, 2] {
+            let (info, mut context) = trapped_at(&text[i]);
+            let before = context.regs.rip;
+            // SAFETY: no real thread; nothing is done.
+            assert!(!unsafe { on_trap(&published, &info, &mut context) });
+            assert_eq!(context.regs.rip, before);
+        }
+        let (mut info, mut context) = trapped_at(&text[0]);
+        info.code = -6;
+        // SAFETY: as above.
+        assert!(!unsafe { on_trap(&published, &info, &mut context) }, "raise(SIGTRAP)");
+    }
+}
