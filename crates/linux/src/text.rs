@@ -76,7 +76,8 @@ impl<'a> Window<'a> {
                     place.store(byte, Ordering::Release);
                 }
             }
-            Unit::Word | Unit::Eight => {
+            // Every narrower unit lies inside an aligned word.
+            _ => {
                 let mut rest = bytes;
                 let mut addr = addr;
                 while !rest.is_empty() {
