@@ -1,0 +1,121 @@
+//! What can go wrong, each with what to do about it.
+
+use std::fmt;
+use std::io;
+
+use textpoke_core::Verdict;
+
+/// Why a process could not be attached to, patched or released.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no such process.
+    NoSuchProcess(i32),
+    /// The number belongs to a thread; this is its process.
+    IsThread(i32, i32),
+    /// It is this process or the shell pipeline's own tracer.
+    Myself,
+    /// A kernel thread, or a process that is already exiting.
+    NoMemory(i32),
+    /// It ended, and its parent has not waited for it.
+    Zombie(i32),
+    /// Stopped by a signal.
+    Stopped(i32),
+    /// Another tracer has it: its pid, and its name.
+    Traced(i32, i32, String),
+    /// An earlier textpoke left its mapping behind.
+    LeftOver(i32),
+    /// Another textpoke traces it at this moment; the pid of its sidecar.
+    InUse(i32, i32),
+    /// No permission.
+    Denied(i32),
+    /// A seccomp filter might kill the process for our system calls.
+    Seccomp(i32),
+    /// The program is of another kind than this tool traces.
+    Foreign(i32, &'static str),
+    /// The CPU or kernel lacks what the tracer needs.
+    Unsupported(&'static str),
+    /// The target ended meanwhile.
+    Gone(i32),
+    /// The target replaced its program meanwhile.
+    Execed(i32),
+    /// No room near the text for the trampolines.
+    NoRoom(u64),
+    /// The target refused a system call.
+    Remote(&'static str, i32),
+    /// An operation of our own failed.
+    Io(&'static str, io::Error),
+    /// The batch was undone, or could not be.
+    Batch(Verdict),
+    /// The sidecar did not answer.
+    SidecarLost,
+    /// A thread stayed in code that was to be removed.
+    Inside(u64),
+    /// The agent image cannot be used.
+    Image(String),
+    /// The command could not be started.
+    Launch(String, io::Error),
+    /// Something in the target is not as this tool left it.
+    Damaged(String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchProcess(pid) => write!(f, "there is no process {pid}; see `ps -e` for those there are"),
+            Self::IsThread(tid, pid) => write!(f, "{tid} is a thread of process {pid}; use -p {pid}"),
+            Self::Myself => f.write_str("that is textpoke itself; give the pid of another process"),
+            Self::NoMemory(pid) => write!(f, "process {pid} is a kernel thread or is just ending: nothing to trace"),
+            Self::Zombie(pid) => write!(f, "process {pid} has ended and waits for its parent (a zombie): nothing to trace"),
+            Self::Stopped(pid) => {
+                write!(f, "process {pid} is stopped (Ctrl-Z or SIGSTOP); let it run first: kill -CONT {pid}")
+            }
+            Self::Traced(pid, by, name) => {
+                write!(f, "process {pid} is already traced by process {by} ({name}); end that one first")
+            }
+            Self::LeftOver(pid) => {
+                write!(f, "process {pid} still carries the patches of a textpoke that was killed; run: textpoke repair {pid}")
+            }
+            Self::InUse(pid, by) => {
+                write!(f, "process {pid} is being traced by another textpoke (sidecar {by}); wait for it or interrupt it")
+            }
+            Self::Denied(pid) => write!(
+                f,
+                "not allowed to trace process {pid}: it must be yours and traceable (see kernel.yama.ptrace_scope), or use sudo"
+            ),
+            Self::Seccomp(pid) => write!(
+                f,
+                "process {pid} runs under a seccomp filter, which may kill it for the system calls that attaching needs; not attached"
+            ),
+            Self::Foreign(pid, what) => write!(f, "process {pid} runs a {what} program; only 64-bit x86-64 programs can be traced"),
+            Self::Unsupported(what) => write!(f, "this machine cannot trace: {what}"),
+            Self::Gone(pid) => write!(f, "process {pid} ended"),
+            Self::Execed(pid) => write!(f, "process {pid} replaced its program (exec)"),
+            Self::NoRoom(addr) => write!(f, "no free address space within 2 GiB of the code at {addr:#x} for trampolines; trace fewer files (--module)"),
+            Self::Remote(call, errno) => {
+                write!(f, "{call} in the target failed: {}", io::Error::from_raw_os_error(*errno))
+            }
+            Self::Io(what, e) => write!(f, "{what}: {e}"),
+            Self::Batch(Verdict::Undone(reason)) => write!(
+                f,
+                "patching failed at step {} ({:?}); everything was put back as it was",
+                reason.step, reason.cause
+            ),
+            Self::Batch(verdict) => write!(f, "patching ended in {verdict:?}; run: textpoke repair PID"),
+            Self::SidecarLost => f.write_str("the helper process in the target stopped answering; run: textpoke repair PID"),
+            Self::Inside(addr) => write!(f, "a thread stays in the code at {addr:#x}; try again when it has moved on"),
+            Self::Image(what) => write!(f, "the built-in agent cannot be used ({what}); rebuild textpoke"),
+            Self::Launch(program, e) => write!(f, "cannot start {program}: {e}"),
+            Self::Damaged(what) => write!(f, "{what}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io(_, e) | Self::Launch(_, e) => Some(e),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Starting the sidecar: a process that shares the target's memory and signal actions, and nothing else.
+//!
+//! A thread of the target is borrowed for two system calls. It clones a child (memory and signal actions shared, no
+//! signal at its end, own descriptor table); that child clones the sidecar and exits, so that the sidecar is nobody's
+//! child in the target, and the borrowed thread reaps the first child. Everything else the stopped sidecar does by
+//! itself: it closes its copies of the descriptors, maps our regions and installs the signal action.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use textpoke_trace::{Layout, local, table};
+
+use crate::error::Error;
+use crate::keeper::Keeper;
+use crate::place::page_up;
+use crate::proc::{self, Whereabouts};
+use crate::remote::{Remote, syscall_insn};
+
+/// Where our regions are in the target.
+#[derive(Clone, Debug)]
+pub struct Regions {
+    /// Executable areas: the agent image, trampolines behind it.
+    pub text: Vec<Area>,
+    /// Shared data.
+    pub data: u64,
+    /// Private data that fork children find zeroed.
+    pub local: u64,
+    /// Private data that fork children inherit.
+    pub table: u64,
+    /// What is where in the shared data.
+    pub layout: Layout,
+    /// Offset of the shared data in the memory file.
+    pub data_offset: u64,
+}
+
+/// One executable area.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Area {
+    /// Address in the target.
+    pub addr: u64,
+    /// Bytes, whole pages.
+    pub len: u64,
+    /// Offset in the memory file.
+    pub offset: u64,
+}
+
+impl Area {
+    /// Its address range.
+    pub fn range(&self) -> (u64, u64) {
+        (self.addr, self.addr + self.len)
+    }
+}
+
+/// A stopped sidecar under construction.
+pub struct Embryo {
+    remote: Remote,
+    /// Scratch memory in the target: the later TABLE region.
+    table: u64,
+    table_len: u64,
+    memory_fd: u64,
+}
+
+/// Picks the thread whose borrowing the program notices least, and stops it.
+///
+/// A running thread is best. A sleeping one is woken by the stop, and its system call started again: invisible to the
+/// program except that a finite timeout of the few calls which the kernel itself does not restart begins anew, so that
+/// those come last.
+pub fn borrow_thread(keeper: &mut Keeper) -> Result<Remote, Error> {
+    let insn = syscall_insn(keeper)?;
+    let mut candidates: Vec<(u32, i32)> = Vec::new();
+    for tid in keeper.threads() {
+        let rank = match proc::whereabouts(keeper.pid(), tid) {
+            Ok(Whereabouts::Running) => 0,
+            Ok(Whereabouts::Asleep { call, .. }) if kernel_restarts(call) => 1,
+            Ok(Whereabouts::Asleep { .. }) => 2,
+            Err(_) => continue,
+        };
+        candidates.push((rank, tid));
+    }
+    candidates.sort_unstable();
+    for (_, tid) in candidates {
+        if keeper.stop(tid)? {
+            return Remote::borrow(tid, insn);
+        }
+    }
+    Err(Error::Gone(keeper.pid()))
+}
+
+/// System calls that go on by themselves when a stop interrupts them.
+fn kernel_restarts(call: i64) -> bool {
+    matches!(
+        call,
+        libc::SYS_futex
+            | libc::SYS_poll
+            | libc::SYS_ppoll
+            | libc::SYS_select
+            | libc::SYS_pselect6
+            | libc::SYS_nanosleep
+            | libc::SYS_clock_nanosleep
+            | libc::SYS_wait4
+            | libc::SYS_waitid
+            | libc::SYS_read
+            | libc::SYS_pause
+            | libc::SYS_rt_sigsuspend
+            | libc::SYS_accept
+            | libc::SYS_accept4
+    )
+}
+
+impl Embryo {
+    /// Clones the sidecar from a borrowed thread, which can be given back afterwards.
+    pub fn conceive(keeper: &mut Keeper, parent: &mut Remote, layout: &Layout) -> Result<Self, Error> {
+        const SHARED: i32 = libc::CLONE_VM | libc::CLONE_SIGHAND;
+        let insn = syscall_insn(keeper)?;
+        let middle = parent.clone_child(keeper, SHARED)?;
+        let mut middle = Remote::borrow(middle, insn)?;
+        let sidecar = middle.clone_child(keeper, SHARED)?;
+        let middle_tid = middle.tid();
+        middle.exit(keeper)?;
+        let args = [middle_tid as u64, 0, libc::__WALL as u64, 0, 0, 0];
+        parent.call(keeper, "wait4", libc::SYS_wait4, args)?;
+
+        let mut remote = Remote::borrow(sidecar, insn)?;
+        remote.call(keeper, "close_range", libc::SYS_close_range, [0, u64::from(u32::MAX), 0, 0, 0, 0])?;
+        // Out of the terminal's foreground group; the answer does not matter.
+        remote.call_raw(keeper, libc::SYS_setsid, [0; 6], |_| {})?;
+        let table_len = page_up(table::bytes(layout.site_capacity) as u64);
+        let table = map(keeper, &mut remote, 0, table_len, PRIVATE, 0, NO_FILE)?;
+        let mut embryo = Self { remote, table, table_len, memory_fd: 0 };
+        embryo.memory_fd = embryo.create_memory(keeper)?;
+        Ok(embryo)
+    }
+
+    /// The sidecar's process.
+    pub fn tid(&self) -> i32 {
+        self.remote.tid()
+    }
+
+    /// The region that fork children inherit.
+    pub fn table(&self) -> u64 {
+        self.table
+    }
+
+    fn create_memory(&mut self, keeper: &mut Keeper) -> Result<u64, Error> {
+        const NAME: &[u8] = b"textpoke\0";
+        const MFD_EXEC: u64 = 0x10;
+        let cloexec = u64::from(libc::MFD_CLOEXEC);
+        poke(keeper, self.table, NAME)?;
+        let mut create = |keeper: &mut Keeper, flags| {
+            self.remote.call(keeper, "memfd_create", libc::SYS_memfd_create, [self.table, flags, 0, 0, 0, 0])
+        };
+        match create(keeper, cloexec | MFD_EXEC) {
+            // Before Linux 6.3 every memfd was executable and the flag unknown.
+            Err(Error::Remote(_, libc::EINVAL)) => create(keeper, cloexec),
+            other => other,
+        }
+    }
+
+    /// The memory file, for the tracer to map and fill.
+    pub fn open_memory(&self) -> Result<File, Error> {
+        let path = format!("/proc/{}/fd/{}", self.remote.tid(), self.memory_fd);
+        File::options().read(true).write(true).open(path).map_err(|e| Error::Io("opening the shared memory", e))
+    }
+
+    /// Maps the regions; DATA may go anywhere, so that its address is filled in here.
+    pub fn map_regions(&mut self, keeper: &mut Keeper, regions: &mut Regions) -> Result<(), Error> {
+        let fd = self.memory_fd;
+        for area in &regions.text {
+            let at = map(keeper, &mut self.remote, area.addr, area.len, TEXT, area.offset, fd)?;
+            debug_assert_eq!(at, area.addr);
+        }
+        let bytes = page_up(regions.layout.bytes as u64);
+        regions.data = map(keeper, &mut self.remote, 0, bytes, DATA, regions.data_offset, fd)?;
+        self.remote.call(keeper, "close", libc::SYS_close, [fd, 0, 0, 0, 0, 0])?;
+        let local_len = local::bytes(regions.layout.rings) as u64;
+        regions.local = map(keeper, &mut self.remote, regions.local, local_len, PRIVATE_FIXED, 0, NO_FILE)?;
+        let wipe = [regions.local, local_len, libc::MADV_WIPEONFORK as u64, 0, 0, 0];
+        self.remote.call(keeper, "madvise", libc::SYS_madvise, wipe)?;
+        let guard = self.table + table::stack_start(regions.layout.site_capacity) as u64 - GUARD;
+        self.remote.call(keeper, "mprotect", libc::SYS_mprotect, [guard, GUARD, 0, 0, 0, 0])?;
+        regions.table = self.table;
+        Ok(())
+    }
+
+    /// Installs the signal action that helps threads on when the tracer is no more, and keeps the program's own.
+    pub fn install_action(&mut self, keeper: &mut Keeper, handler: u64, restorer: u64) -> Result<(), Error> {
+        let previous = self.table + std::mem::offset_of!(table::TableHeader, previous) as u64;
+        action(keeper, &mut self.remote, 0, previous)?;
+        // Everything is blocked while the handler runs: it is short, and nothing may nest in it.
+        let flags = (libc::SA_SIGINFO | libc::SA_ONSTACK) as u64 | SA_RESTORER;
+        let scratch = self.table + SCRATCH;
+        poke_words(keeper, scratch, &[handler, flags, restorer, u64::MAX])?;
+        action(keeper, &mut self.remote, scratch, 0)?;
+        poke_words(keeper, scratch, &[0; 4])
+    }
+
+    /// Lets the sidecar run at `entry` with `argument`, released from the tracer.
+    pub fn deliver(self, keeper: &mut Keeper, entry: u64, argument: u64) -> Result<(), Error> {
+        // As after a call: 16-byte aligned minus the return address.
+        let stack = self.table + self.table_len - 8;
+        self.remote.start_at(keeper, entry, stack & !15 | 8, argument)
+    }
+}
+
+/// Stops a running sidecar and takes hold of it again.
+pub fn recapture(keeper: &mut Keeper, sidecar: i32) -> Result<Remote, Error> {
+    let insn = syscall_insn(keeper)?;
+    keeper.capture(sidecar)?;
+    Remote::borrow(sidecar, insn)
+}
+
+/// Puts the program's own action for SIGTRAP back, unless the program has set another meanwhile.
+pub fn restore_action(keeper: &mut Keeper, remote: &mut Remote, table: u64, handler: u64) -> Result<(), Error> {
+    let scratch = table + SCRATCH;
+    action(keeper, remote, 0, scratch)?;
+    let mut now = [0; 8];
+    peek(keeper, scratch, &mut now)?;
+    if u64::from_le_bytes(now) == handler {
+        action(keeper, remote, table + std::mem::offset_of!(table::TableHeader, previous) as u64, 0)?;
+    }
+    Ok(())
+}
+
+/// Unmaps a range of the target.
+pub fn unmap(keeper: &mut Keeper, remote: &mut Remote, addr: u64, len: u64) -> Result<(), Error> {
+    remote.call(keeper, "munmap", libc::SYS_munmap, [addr, len, 0, 0, 0, 0]).map(drop)
+}
+
+const SA_RESTORER: u64 = 0x0400_0000;
+/// Bytes of the inaccessible page below the sidecar's stack.
+const GUARD: u64 = 4096;
+/// Offset in TABLE of 64 bytes that nothing else uses: the end of the header's page.
+const SCRATCH: u64 = 4096 - 64;
+const NO_FILE: u64 = u64::MAX;
+const PRIVATE: (i32, i32) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE);
+const PRIVATE_FIXED: (i32, i32) = (PRIVATE.0, PRIVATE.1 | libc::MAP_FIXED_NOREPLACE);
+const DATA: (i32, i32) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_NORESERVE);
+const TEXT: (i32, i32) = (libc::PROT_READ | libc::PROT_EXEC, libc::MAP_SHARED | libc::MAP_FIXED_NOREPLACE);
+
+fn map(
+    keeper: &mut Keeper,
+    remote: &mut Remote,
+    addr: u64,
+    len: u64,
+    (prot, flags): (i32, i32),
+    offset: u64,
+    fd: u64,
+) -> Result<u64, Error> {
+    remote.call(keeper, "mmap", libc::SYS_mmap, [addr, len, prot as u64, flags as u64, fd, offset])
+}
+
+fn action(keeper: &mut Keeper, remote: &mut Remote, new: u64, old: u64) -> Result<(), Error> {
+    let args = [libc::SIGTRAP as u64, new, old, 8, 0, 0];
+    remote.call(keeper, "rt_sigaction", libc::SYS_rt_sigaction, args).map(drop)
+}
+
+fn lost(e: io::Error) -> Error {
+    Error::Io("writing the target's memory", e)
+}
+
+/// Writes bytes of the target.
+pub fn poke(keeper: &Keeper, addr: u64, bytes: &[u8]) -> Result<(), Error> {
+    keeper.memory().write_all_at(bytes, addr).map_err(lost)
+}
+
+fn poke_words(keeper: &Keeper, addr: u64, words: &[u64]) -> Result<(), Error> {
+    let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
+    poke(keeper, addr, &bytes)
+}
+
+/// Reads bytes of the target.
+pub fn peek(keeper: &Keeper, addr: u64, bytes: &mut [u8]) -> Result<(), Error> {
+    keeper.memory().read_exact_at(bytes, addr).map_err(lost)
+}

@@ -1,0 +1,575 @@
+//! The keeper: one thread of the tracer that holds every thread of the target seized while text changes.
+//!
+//! Seizing neither stops nor interrupts a thread. It makes the kernel show us each signal first, so that a thread that
+//! runs into a trap byte is helped on from here, also when it blocks SIGTRAP (which would otherwise kill the process) and
+//! also when it is a vfork child. New threads and children are seized by the kernel at birth. To let go, the keeper
+//! *thread ends*: the kernel then releases all tracees at once, and again stops none of them, which `PTRACE_DETACH` could
+//! not do.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+use textpoke_core::isa::{Isa, X86_64};
+use textpoke_core::trap::{self, Effect, Resolution, Table};
+use textpoke_core::{Direction, Site};
+
+use crate::error::Error;
+use crate::proc;
+use crate::ptrace::{self, Event, Regs};
+
+/// How long a thread may take to answer an interrupt before the keeper gives up.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// `si_code` of a signal that the kernel raised for an INT3.
+const SI_KERNEL: i32 = 0x80;
+
+/// What a tracee is to the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// One of its threads.
+    Thread,
+    /// A process that shares its memory for a while.
+    Vfork,
+    /// A process with a copy of its memory.
+    Fork,
+    /// Our own helper.
+    Sidecar,
+    /// Stopped at birth before its parent told of it.
+    Unborn,
+}
+
+/// Holds a process for as long as its thread lives. See the module's text.
+pub struct Keeper {
+    pid: i32,
+    tracees: BTreeMap<i32, Kind>,
+    memory: File,
+    /// The batch in flight.
+    table: Option<(Vec<Site>, Direction)>,
+    /// Every site that has, or may have, other bytes than the program was loaded with.
+    changed: Vec<Site>,
+    gone: bool,
+    execed: bool,
+    traps: u64,
+}
+
+/// Runs `work` on a thread that holds all threads of `pid`, then lets go of them by ending that thread.
+pub fn hold<T: Send>(pid: i32, work: impl FnOnce(&mut Keeper) -> Result<T, Error> + Send) -> Result<T, Error> {
+    std::thread::scope(|scope| {
+        let keeper = std::thread::Builder::new().name("keeper".to_owned()).spawn_scoped(scope, || {
+            let mut keeper = Keeper::seize_all(pid)?;
+            let result = work(&mut keeper);
+            keeper.leave_nobody_stopped();
+            result
+        });
+        let keeper = keeper.map_err(|e| Error::Io("starting the keeper thread", e))?;
+        keeper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+impl Keeper {
+    fn seize_all(pid: i32) -> Result<Self, Error> {
+        let memory = File::options().read(true).write(true).open(format!("/proc/{pid}/mem"));
+        let memory = memory.map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => Error::NoSuchProcess(pid),
+            io::ErrorKind::PermissionDenied => Error::Denied(pid),
+            _ => Error::Io("opening the target's memory", e),
+        })?;
+        let mut keeper = Self {
+            pid,
+            tracees: BTreeMap::new(),
+            memory,
+            table: None,
+            changed: Vec::new(),
+            gone: false,
+            execed: false,
+            traps: 0,
+        };
+        // A thread may create another between our reading the list and seizing it; once a round finds nobody new,
+        // every creator is seized and the kernel seizes what it creates.
+        loop {
+            let mut new = false;
+            for tid in proc::threads(pid).map_err(|_| Error::Gone(pid))? {
+                if !keeper.tracees.contains_key(&tid) {
+                    new |= keeper.seize(tid)?;
+                }
+            }
+            keeper.pump()?;
+            if !new {
+                return Ok(keeper);
+            }
+        }
+    }
+
+    fn seize(&mut self, tid: i32) -> Result<bool, Error> {
+        let start = Instant::now();
+        loop {
+            let Err(error) = ptrace::seize(tid, ptrace::OPTIONS) else {
+                self.tracees.insert(tid, Kind::Thread);
+                return Ok(true);
+            };
+            match error.raw_os_error() {
+                Some(libc::ESRCH) => return Ok(false),
+                Some(libc::EPERM) => {}
+                _ => return Err(Error::Io("seizing a thread", error)),
+            }
+            // A thread that the kernel has just seized for us, or one that an earlier keeper is just letting go of.
+            let Ok(status) = proc::thread_status(self.pid, tid) else { return Ok(false) };
+            if matches!(status.state, 'Z' | 'X') {
+                return Ok(false);
+            }
+            if status.tracer != std::process::id() as i32 {
+                if status.tracer != 0 {
+                    let name = proc::status(status.tracer).map(|s| s.name).unwrap_or_default();
+                    return Err(Error::Traced(self.pid, status.tracer, name));
+                }
+                if start.elapsed() > Duration::from_millis(50) {
+                    return Err(Error::Denied(self.pid));
+                }
+            }
+            self.pump()?;
+            if self.tracees.contains_key(&tid) {
+                return Ok(true);
+            }
+            if start.elapsed() > PATIENCE {
+                return Err(Error::Denied(self.pid));
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// The process held.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Number of traps that threads took and that were resolved here.
+    pub fn traps(&self) -> u64 {
+        self.traps
+    }
+
+    /// The target's memory, readable and writable whatever its protections.
+    pub fn memory(&self) -> &File {
+        &self.memory
+    }
+
+    /// Makes a batch known before its first trap byte; `None` withdraws it.
+    pub fn set_table(&mut self, table: Option<(Vec<Site>, Direction)>) {
+        if let Some((sites, _)) = &table {
+            self.changed.extend_from_slice(sites);
+            self.changed.sort_unstable_by_key(|s| s.addr);
+            self.changed.dedup_by_key(|s| s.addr);
+        }
+        self.table = table;
+    }
+
+    /// The batch in flight now goes the other way.
+    pub fn turn_table(&mut self, to: Direction) {
+        if let Some((_, dir)) = &mut self.table {
+            *dir = to;
+        }
+    }
+
+    /// Tells of sites that were patched earlier, so that a child forked meanwhile gets its original text.
+    pub fn set_changed(&mut self, sites: &[Site]) {
+        self.changed = sites.to_vec();
+        self.changed.sort_unstable_by_key(|s| s.addr);
+    }
+
+    /// The threads held now.
+    pub fn threads(&self) -> Vec<i32> {
+        self.tracees.iter().filter(|(_, k)| **k == Kind::Thread).map(|(&tid, _)| tid).collect()
+    }
+
+    /// Everyone who executes the target's text: its threads, and vfork children.
+    pub fn executors(&self) -> Vec<i32> {
+        self.tracees.iter().filter(|(_, k)| matches!(k, Kind::Thread | Kind::Vfork)).map(|(&tid, _)| tid).collect()
+    }
+
+
+    /// Forgets a tracee that was detached.
+    pub fn forget(&mut self, tid: i32) {
+        self.tracees.remove(&tid);
+    }
+
+    /// Handles whatever happened to any tracee, without waiting.
+    pub fn pump(&mut self) -> Result<(), Error> {
+        loop {
+            match ptrace::wait(-1, false) {
+                Ok(Some((tid, event))) => self.handle(tid, event)?,
+                Ok(None) => break,
+                Err(e) if e.raw_os_error() == Some(libc::ECHILD) => {
+                    self.gone |= !self.tracees.is_empty();
+                    break;
+                }
+                Err(e) => return Err(Error::Io("waiting for the target", e)),
+            }
+        }
+        self.alive()
+    }
+
+    fn alive(&self) -> Result<(), Error> {
+        if self.execed {
+            return Err(Error::Execed(self.pid));
+        }
+        if self.gone { Err(Error::Gone(self.pid)) } else { Ok(()) }
+    }
+
+    /// Handles events until `done` answers something, at most [`PATIENCE`] long.
+    pub fn pump_until<T>(&mut self, mut done: impl FnMut(&mut Self) -> Result<Option<T>, Error>) -> Result<Option<T>, Error> {
+        let start = Instant::now();
+        let mut rounds = 0u32;
+        loop {
+            self.pump()?;
+            if let Some(answer) = done(self)? {
+                return Ok(Some(answer));
+            }
+            if start.elapsed() > PATIENCE {
+                return Ok(None);
+            }
+            // Trapped threads wait for us: look again at once for a while, then let others have the CPU.
+            rounds += 1;
+            if rounds < 100 { std::thread::yield_now() } else { std::thread::sleep(Duration::from_micros(50)) }
+        }
+    }
+
+    /// Waits for the next event of one tracee, handling those of the others meanwhile.
+    pub fn next_event(&mut self, tid: i32) -> Result<Event, Error> {
+        let start = Instant::now();
+        loop {
+            match ptrace::wait(tid, false) {
+                Ok(Some((_, event))) => return Ok(event),
+                Ok(None) => {}
+                Err(_) => return Ok(Event::Ended),
+            }
+            match ptrace::wait(-1, false) {
+                Ok(Some((other, event))) if other == tid => return Ok(event),
+                Ok(Some((other, event))) => self.handle(other, event)?,
+                Ok(None) => std::thread::yield_now(),
+                Err(_) => return Ok(Event::Ended),
+            }
+            if start.elapsed() > PATIENCE {
+                return Err(Error::SidecarLost);
+            }
+        }
+    }
+
+    /// Waits until a child that was just cloned is in its first stop.
+    pub fn wait_birth(&mut self, child: i32) -> Result<(), Error> {
+        if self.tracees.insert(child, Kind::Sidecar) == Some(Kind::Unborn) {
+            return Ok(());
+        }
+        match self.next_event(child)? {
+            Event::Stop => Ok(()),
+            _ => Err(Error::SidecarLost),
+        }
+    }
+
+    /// Handles an event of `tid` in the ordinary way.
+    pub fn handle(&mut self, tid: i32, event: Event) -> Result<(), Error> {
+        let kind = self.tracees.get(&tid).copied();
+        match event {
+            Event::Ended => {
+                self.tracees.remove(&tid);
+                self.gone |= kind == Some(Kind::Thread) && self.threads().is_empty();
+            }
+            Event::Signal(libc::SIGTRAP) => self.on_trap(tid),
+            Event::Signal(signal) => {
+                if self.would_be_ignored(tid, signal) {
+                    self.undisturb(tid);
+                }
+                resume(tid, signal);
+            }
+            Event::GroupStop(_) => {
+                let _ = ptrace::listen(tid);
+            }
+            Event::Child(event) => {
+                let child = ptrace::event_message(tid).unwrap_or(0) as i32;
+                self.on_child(child, event);
+                resume(tid, 0);
+            }
+            Event::Exec if kind == Some(Kind::Thread) => {
+                self.execed = true;
+                resume(tid, 0);
+            }
+            // A vfork child that has a program of its own now is none of our business any more.
+            Event::Exec => self.release(tid),
+            Event::Stop if kind.is_none() => {
+                self.tracees.insert(tid, Kind::Unborn);
+            }
+            Event::Stop => {
+                self.undisturb(tid);
+                resume(tid, 0);
+            }
+            Event::Syscall => resume(tid, 0),
+        }
+        Ok(())
+    }
+
+    fn on_child(&mut self, child: i32, event: i32) {
+        let kind = match event {
+            libc::PTRACE_EVENT_FORK => Kind::Fork,
+            libc::PTRACE_EVENT_VFORK => Kind::Vfork,
+            _ if is_thread_of(self.pid, child) => Kind::Thread,
+            // clone(2) without CLONE_THREAD: whether it shares the memory is for it to know; treat it as if.
+            _ => Kind::Vfork,
+        };
+        if self.tracees.insert(child, kind) == Some(Kind::Unborn) {
+            self.on_birth(child, kind);
+        } else {
+            // Its first stop is on its way, and nothing else can come before it.
+            loop {
+                match ptrace::wait(child, true) {
+                    Ok(Some((_, Event::Stop))) => break self.on_birth(child, kind),
+                    Ok(Some((_, Event::Ended))) | Err(_) => {
+                        self.tracees.remove(&child);
+                        break;
+                    }
+                    Ok(_) => resume(child, 0),
+                }
+            }
+        }
+    }
+
+    fn on_birth(&mut self, child: i32, kind: Kind) {
+        if kind == Kind::Fork {
+            self.give_original_text(child);
+            self.release(child);
+        } else {
+            resume(child, 0);
+        }
+    }
+
+    /// A forked child has a copy of text that may be half patched. It is stopped and has one thread, so that plain writes
+    /// put everything back.
+    fn give_original_text(&self, child: i32) {
+        let Ok(memory) = File::options().write(true).open(format!("/proc/{child}/mem")) else { return };
+        for site in &self.changed {
+            let _ = memory.write_all_at(site.before(Direction::Install), site.addr);
+        }
+    }
+
+    fn release(&mut self, tid: i32) {
+        let _ = ptrace::detach(tid, 0);
+        self.tracees.remove(&tid);
+    }
+
+    /// A thread executed INT3: help it on as [`trap::resolve`] says, or let the program have its own trap.
+    fn on_trap(&mut self, tid: i32) {
+        if let Some(regs) = self.resolve_trap(tid) {
+            self.traps += 1;
+            if ptrace::set_regs(tid, &regs).is_ok() {
+                self.block_trap_again(tid);
+                resume(tid, 0);
+            }
+        } else {
+            resume(tid, libc::SIGTRAP);
+        }
+    }
+
+    fn resolve_trap(&self, tid: i32) -> Option<Regs> {
+        if ptrace::signal_code(tid).ok()? != SI_KERNEL {
+            return None;
+        }
+        let mut regs = ptrace::regs(tid).ok()?;
+        let at = regs.rip.wrapping_sub(X86_64::TRAP_PC_ADVANCE);
+        // A trap that is gone is executed again only where we ever put one: `INT 3` has a two-byte form too.
+        let behind = self.changed.partition_point(|s| s.addr <= at);
+        if behind == 0 || at >= self.changed[behind - 1].end() {
+            return None;
+        }
+        let mut byte = [0];
+        self.memory.read_exact_at(&mut byte, at).ok()?;
+        let table = self.table.as_ref().map(|(sites, dir)| Table { sites, dir: *dir });
+        let view = trap::Regs { flags: regs.eflags };
+        let Resolution::Do(effect) = trap::resolve::<X86_64>(table, at, &view, byte == X86_64::TRAP[..1]) else { return None };
+        self.apply(&mut regs, effect).ok()?;
+        // The thread is not inside a system call: no restart logic may touch what we set.
+        regs.orig_rax = u64::MAX;
+        Some(regs)
+    }
+
+    fn apply(&self, regs: &mut Regs, effect: Effect) -> io::Result<()> {
+        match effect {
+            Effect::Goto { pc } => regs.rip = pc,
+            Effect::Call { ret, pc } => {
+                let sp = regs.rsp.wrapping_sub(8);
+                self.memory.write_all_at(&ret.to_le_bytes(), sp)?;
+                regs.rsp = sp;
+                regs.rip = pc;
+            }
+            Effect::Return { extra } => {
+                let mut word = [0; 8];
+                self.memory.read_exact_at(&mut word, regs.rsp)?;
+                regs.rip = u64::from_le_bytes(word);
+                regs.rsp = regs.rsp.wrapping_add(8 + u64::from(extra));
+            }
+            Effect::Set { reg, value, pc } => {
+                *general(regs, reg) = value;
+                regs.rip = pc;
+            }
+        }
+        Ok(())
+    }
+
+    /// For a thread that blocked SIGTRAP the kernel unblocked it to force the signal on it: block it again.
+    ///
+    /// Nothing tells whether it was blocked. Programs block synchronous signals one by one never, but all at once around
+    /// `fork`, `vfork` and thread creation: when the others are still blocked, this one was.
+    fn block_trap_again(&self, tid: i32) {
+        const OTHERS: u64 = bit(libc::SIGILL) | bit(libc::SIGFPE) | bit(libc::SIGSYS);
+        if let Ok(mask) = ptrace::signal_mask(tid)
+            && mask & OTHERS == OTHERS
+        {
+            let _ = ptrace::set_signal_mask(tid, mask | bit(libc::SIGTRAP));
+        }
+    }
+
+    fn would_be_ignored(&self, tid: i32, signal: i32) -> bool {
+        let by_default = matches!(signal, libc::SIGCHLD | libc::SIGURG | libc::SIGWINCH | libc::SIGCONT);
+        proc::status(tid).is_ok_and(|s| {
+            s.sig_ignored & bit(signal) != 0 || (by_default && s.sig_caught & bit(signal) == 0)
+        })
+    }
+
+    /// A stop that the program must not notice: a few system calls answer EINTR to it although no handler runs. Those are
+    /// started again.
+    pub fn undisturb(&self, tid: i32) {
+        let Ok(mut regs) = ptrace::regs(tid) else { return };
+        let interrupted = regs.rax as i64 == -i64::from(libc::EINTR);
+        let call = regs.orig_rax as i64;
+        if !interrupted || call < 0 || call == libc::SYS_close || self.handler_is_due(tid) {
+            return;
+        }
+        restart(&mut regs, call as u64);
+        let _ = ptrace::set_regs(tid, &regs);
+    }
+
+    fn handler_is_due(&self, tid: i32) -> bool {
+        proc::status(tid)
+            .is_ok_and(|s| (s.sig_pending | s.shared_pending) & !s.sig_blocked & s.sig_caught != 0)
+    }
+
+    /// Stops one thread that is running, for as long as `visit` takes. `None` when it ended instead.
+    pub fn visit<T>(&mut self, tid: i32, visit: impl FnOnce(&mut Self, i32, &mut Regs) -> T) -> Result<Option<T>, Error> {
+        if ptrace::interrupt(tid).is_err() {
+            return Ok(None);
+        }
+        loop {
+            match self.next_event(tid)? {
+                Event::Stop => break,
+                Event::Ended => {
+                    self.handle(tid, Event::Ended)?;
+                    self.alive()?;
+                    return Ok(None);
+                }
+                Event::GroupStop(signal) => {
+                    let answer = self.look(tid, visit);
+                    self.handle(tid, Event::GroupStop(signal))?;
+                    return Ok(answer);
+                }
+                other => self.handle(tid, other)?,
+            }
+            self.alive()?;
+        }
+        self.undisturb(tid);
+        let answer = self.look(tid, visit);
+        resume(tid, 0);
+        Ok(answer)
+    }
+
+    /// Stops a thread and leaves it stopped. `false` when it ended instead.
+    pub fn stop(&mut self, tid: i32) -> Result<bool, Error> {
+        if ptrace::interrupt(tid).is_err() {
+            return Ok(false);
+        }
+        loop {
+            match self.next_event(tid)? {
+                Event::Stop | Event::GroupStop(_) => return Ok(true),
+                Event::Ended => {
+                    self.handle(tid, Event::Ended)?;
+                    self.alive()?;
+                    return Ok(false);
+                }
+                other => self.handle(tid, other)?,
+            }
+            self.alive()?;
+        }
+    }
+
+    /// Takes hold of a sidecar that runs on its own, and stops it.
+    pub fn capture(&mut self, sidecar: i32) -> Result<(), Error> {
+        ptrace::seize(sidecar, ptrace::OPTIONS).map_err(|_| Error::SidecarLost)?;
+        self.tracees.insert(sidecar, Kind::Sidecar);
+        if self.stop(sidecar)? { Ok(()) } else { Err(Error::SidecarLost) }
+    }
+
+    fn look<T>(&mut self, tid: i32, visit: impl FnOnce(&mut Self, i32, &mut Regs) -> T) -> Option<T> {
+        let mut regs = ptrace::regs(tid).ok()?;
+        let before = regs.rip;
+        let answer = visit(self, tid, &mut regs);
+        if regs.rip != before {
+            let _ = ptrace::set_regs(tid, &regs);
+        }
+        Some(answer)
+    }
+
+    /// Before the keeper's thread ends: whoever is stopped at this moment is handled, so that the kernel's release finds
+    /// only running threads.
+    fn leave_nobody_stopped(&mut self) {
+        let _ = self.pump();
+        let unborn: Vec<i32> = self.tracees.iter().filter(|(_, k)| **k == Kind::Unborn).map(|(&t, _)| t).collect();
+        for tid in unborn {
+            if is_thread_of(self.pid, tid) {
+                resume(tid, 0);
+            } else {
+                self.on_birth(tid, Kind::Fork);
+            }
+        }
+    }
+}
+
+/// Makes a stopped thread execute its system call instruction again, with this number in RAX.
+pub fn restart(regs: &mut Regs, number: u64) {
+    regs.rax = number;
+    regs.rip = regs.rip.wrapping_sub(2);
+}
+
+fn resume(tid: i32, signal: i32) {
+    // The only failure is that the thread was killed meanwhile; its end is reported as an event.
+    let _ = ptrace::cont(tid, signal);
+}
+
+fn is_thread_of(pid: i32, tid: i32) -> bool {
+    std::path::Path::new(&format!("/proc/{pid}/task/{tid}")).exists()
+}
+
+/// The bit of a signal in a mask.
+pub const fn bit(signal: i32) -> u64 {
+    1 << (signal - 1)
+}
+
+/// A general register by its number in instruction encodings.
+fn general(regs: &mut Regs, number: u8) -> &mut u64 {
+    match number & 15 {
+        0 => &mut regs.rax,
+        1 => &mut regs.rcx,
+        2 => &mut regs.rdx,
+        3 => &mut regs.rbx,
+        4 => &mut regs.rsp,
+        5 => &mut regs.rbp,
+        6 => &mut regs.rsi,
+        7 => &mut regs.rdi,
+        8 => &mut regs.r8,
+        9 => &mut regs.r9,
+        10 => &mut regs.r10,
+        11 => &mut regs.r11,
+        12 => &mut regs.r12,
+        13 => &mut regs.r13,
+        14 => &mut regs.r14,
+        _ => &mut regs.r15,
+    }
+}
+

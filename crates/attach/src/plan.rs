@@ -1,0 +1,91 @@
+//! From probes to a plan: trampolines near the text, and the sites that jump to them.
+
+use textpoke_core::isa::x86_64;
+use textpoke_core::{Plan, Site};
+
+use crate::error::Error;
+use crate::image::Image;
+use crate::inject::Area;
+use crate::place::{self, page_up};
+use crate::proc::Mapping;
+use crate::trampoline::{self, Copy, Kind};
+
+/// One place to be traced.
+pub struct Probe<'a> {
+    /// What records say: index into the trace's table of sites.
+    pub site: u32,
+    /// Whether the program is seen to enter or to leave.
+    pub kind: Kind,
+    /// Run-time address of the first displaced byte.
+    pub addr: u64,
+    /// The bytes that stand there now, of which the first five change.
+    pub old: [u8; 5],
+    /// Bit `i` in 1..5: an instruction begins at `addr + i`.
+    pub inner: u8,
+    /// Makes a copy of the displaced instructions that works at the address given, or says why there is none.
+    pub relocate: &'a dyn Fn(u64) -> Result<Copy, String>,
+}
+
+/// Trampolines and sites, ready to be put into the target.
+pub struct Compiled {
+    /// Executable areas with their contents: the agent image first, trampolines behind it.
+    pub areas: Vec<(Area, Vec<u8>)>,
+    /// The plan, ascending.
+    pub sites: Vec<Site>,
+    /// Probes that could not be reached or copied: their site numbers and why.
+    pub refused: Vec<(u32, String)>,
+}
+
+/// More than any trampoline takes, in bytes, for finding room before they are made.
+const BOUND: u64 = 192;
+
+/// Makes trampolines for all probes. `maps` tells what is mapped in the target now.
+pub fn compile(image: &Image, probes: &[Probe<'_>], maps: &[Mapping]) -> Result<Compiled, Error> {
+    let mut order: Vec<&Probe<'_>> = probes.iter().collect();
+    order.sort_unstable_by_key(|p| p.addr);
+    let clusters = place::clusters(order.iter().map(|p| (p.addr, p.addr + 5)).collect());
+    let mut taken = maps.to_vec();
+    let mut compiled = Compiled { areas: Vec::new(), sites: Vec::with_capacity(order.len()), refused: Vec::new() };
+    let mut offset = 0;
+    let mut rest = order.as_slice();
+    for (start, end) in clusters {
+        let (mine, others) = rest.split_at(rest.partition_point(|p| p.addr < end));
+        rest = others;
+        let bound = page_up(image.len() as u64) + mine.len() as u64 * BOUND;
+        let addr = place::near(&taken, start, end, bound)?;
+        let mut bytes = image.at(addr).map_err(|e| Error::Image(e.to_string()))?;
+        bytes.resize(page_up(bytes.len() as u64) as usize, 0xcc);
+        for probe in mine {
+            match emit(image, addr, &mut bytes, probe) {
+                Ok(site) => compiled.sites.push(site),
+                Err(why) => compiled.refused.push((probe.site, why)),
+            }
+        }
+        let len = page_up(bytes.len() as u64);
+        bytes.resize(len as usize, 0xcc);
+        taken.push(Mapping { start: addr, end: addr + len, prot: 0, shared: true, offset: 0, inode: 0, path: String::new() });
+        taken.sort_unstable_by_key(|m| m.start);
+        compiled.areas.push((Area { addr, len, offset }, bytes));
+        offset += len;
+    }
+    if !compiled.sites.is_empty() {
+        Plan::<x86_64::X86_64>::new(&compiled.sites)
+            .and_then(Plan::trappable)
+            .map_err(|e| Error::Damaged(format!("the analysis made no valid plan ({e}); please report this")))?;
+    }
+    Ok(compiled)
+}
+
+fn emit(image: &Image, area: u64, bytes: &mut Vec<u8>, probe: &Probe<'_>) -> Result<Site, String> {
+    let at = area + bytes.len() as u64;
+    let made = trampoline::emit(image, area, at, probe.site, probe.kind, probe.relocate)?;
+    let jump = x86_64::jmp(probe.addr, at).map_err(|e| e.to_string())?;
+    let mut site = Site::single(probe.addr, &probe.old, &jump).ok_or("five bytes make a site")?;
+    site.inner = probe.inner;
+    site.copy = made.copy;
+    site.copy_at[..5].copy_from_slice(&made.at);
+    bytes.extend_from_slice(&made.bytes);
+    // The next trampoline begins on a 16-byte boundary, as decoders like it.
+    bytes.resize(bytes.len().next_multiple_of(16), 0xcc);
+    Ok(site)
+}

@@ -1,0 +1,221 @@
+//! Waiting until no thread is somewhere, without interrupting those that sleep.
+//!
+//! Where a sleeping thread is stands in `/proc`; only a running one is stopped for a moment. A PC may also be *saved*: a
+//! thread that a signal caught has it in the signal frame on its stack (System V ABI, `ucontext_t`). Those are found by
+//! reading each stack from its stack pointer up, taking every word that looks like such an address for one: too careful
+//! at worst. Contexts that a program saved elsewhere by itself (a scheduler that switches stacks in a signal handler) are
+//! out of sight.
+
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+use textpoke_core::Site;
+use textpoke_core::isa::{Isa, X86_64};
+
+use crate::error::Error;
+use crate::keeper::{Keeper, bit};
+use crate::proc::{self, Mapping, Whereabouts};
+
+/// How much of a stack is read, in bytes. A signal frame deeper than this is under more than any usual stack.
+const STACK_LIMIT: u64 = 8 << 20;
+
+/// A set of addresses where no thread may be.
+pub enum Forbidden<'a> {
+    /// Behind the head of any of these sites, ascending. A thread on a boundary that has a copy is moved there.
+    Sites(&'a [Site]),
+    /// In any of these ranges.
+    Ranges(&'a [(u64, u64)]),
+}
+
+impl Forbidden<'_> {
+    fn contains(&self, pc: u64) -> bool {
+        match self {
+            Self::Sites(sites) => site_around(sites, pc).is_some(),
+            Self::Ranges(ranges) => ranges.iter().any(|&(start, end)| (start..end).contains(&pc)),
+        }
+    }
+
+    /// Whether a thread with this PC may be inside: also when it has just run into a trap byte and the PC is behind it.
+    fn holds(&self, pc: u64) -> bool {
+        self.contains(pc) || self.contains(pc.wrapping_sub(X86_64::TRAP_PC_ADVANCE))
+    }
+
+    /// Where a thread at `pc` can go on instead.
+    fn detour(&self, pc: u64) -> Option<u64> {
+        let Self::Sites(sites) = self else { return None };
+        let site = site_around(sites, pc)?;
+        let offset = (pc - site.addr) as usize;
+        site.begins_at(offset).then(|| site.copy + u64::from(site.copy_at[offset]))
+    }
+
+    /// Bounds that exclude most words at once.
+    fn bounds(&self) -> (u64, u64) {
+        match self {
+            Self::Sites(sites) => (sites.first().map_or(0, |s| s.addr), sites.last().map_or(0, Site::end)),
+            Self::Ranges(ranges) => {
+                (ranges.iter().map(|r| r.0).min().unwrap_or(0), ranges.iter().map(|r| r.1).max().unwrap_or(0))
+            }
+        }
+    }
+}
+
+fn site_around(sites: &[Site], pc: u64) -> Option<&Site> {
+    let behind = sites.partition_point(|s| s.addr < pc);
+    let site = sites.get(behind.checked_sub(1)?)?;
+    (pc < site.end()).then_some(site)
+}
+
+/// Waits until no thread's PC, running or saved, is forbidden. The address where one stayed is in the error.
+pub fn await_none_inside(keeper: &mut Keeper, forbidden: &Forbidden<'_>, patience: Duration) -> Result<(), Error> {
+    let start = Instant::now();
+    let mut clear: Vec<i32> = Vec::new();
+    loop {
+        let maps = proc::maps(keeper.pid()).map_err(|_| Error::Gone(keeper.pid()))?;
+        let mut stuck = None;
+        // Nobody can get inside anew, so that a thread once found outside stays outside.
+        for tid in keeper.executors() {
+            if clear.contains(&tid) {
+                continue;
+            }
+            match inside(keeper, tid, forbidden, &maps)? {
+                None => clear.push(tid),
+                found => stuck = found,
+            }
+        }
+        let Some(addr) = stuck else {
+            // Threads born meanwhile began outside, but their creator may have been inside with them.
+            if keeper.executors().iter().all(|tid| clear.contains(tid)) {
+                return Ok(());
+            }
+            continue;
+        };
+        if start.elapsed() > patience {
+            return Err(Error::Inside(addr));
+        }
+        keeper.pump()?;
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// Where a thread is inside, if it is.
+fn inside(keeper: &mut Keeper, tid: i32, forbidden: &Forbidden<'_>, maps: &[Mapping]) -> Result<Option<u64>, Error> {
+    match proc::whereabouts(keeper.pid(), tid).or_else(|_| whereabouts_of_child(tid)) {
+        Ok(Whereabouts::Asleep { sp, pc, .. }) => {
+            let found = if forbidden.holds(pc) { Some(pc) } else { saved_inside(keeper, sp, forbidden, maps) };
+            Ok(found)
+        }
+        Ok(Whereabouts::Running) => {
+            let found = keeper.visit(tid, |keeper, _, regs| {
+                match forbidden.detour(regs.rip) {
+                    // With a trap pending the PC is behind the trap byte, and the trap's own resolution comes first.
+                    Some(to) if !trap_pending(tid) => regs.rip = to,
+                    _ if forbidden.holds(regs.rip) => return Some(regs.rip),
+                    _ => {}
+                }
+                saved_inside(keeper, regs.rsp, forbidden, maps)
+            })?;
+            Ok(found.flatten())
+        }
+        // It has ended.
+        Err(_) => {
+            keeper.pump()?;
+            Ok(None)
+        }
+    }
+}
+
+fn trap_pending(tid: i32) -> bool {
+    proc::status(tid).is_ok_and(|s| s.sig_pending & bit(libc::SIGTRAP) != 0)
+}
+
+/// A vfork child is no thread of the process.
+fn whereabouts_of_child(tid: i32) -> std::io::Result<Whereabouts> {
+    proc::whereabouts(tid, tid)
+}
+
+fn saved_inside(keeper: &Keeper, sp: u64, forbidden: &Forbidden<'_>, maps: &[Mapping]) -> Option<u64> {
+    let stack = maps.iter().find(|m| m.start <= sp && sp < m.end)?;
+    let from = sp & !7;
+    let end = stack.end.min(from.saturating_add(STACK_LIMIT));
+    let (low, high) = forbidden.bounds();
+    let mut chunk = vec![0; 64 << 10];
+    let mut at = from;
+    while at < end {
+        let len = chunk.len().min((end - at) as usize);
+        // A page that cannot be read was never written either.
+        if keeper.memory().read_exact_at(&mut chunk[..len], at).is_err() {
+            return None;
+        }
+        for word in chunk[..len].chunks_exact(8) {
+            let word = u64::from_le_bytes(word.try_into().unwrap_or_default());
+            if low <= word && word < high && forbidden.contains(word) {
+                return Some(word);
+            }
+        }
+        at += len as u64;
+    }
+    None
+}
+
+/// Waits until no thread has a trap of ours pending or is on its way into one.
+///
+/// All traps are gone from the text and all cores have synchronised. A thread that sleeps is in no trap. A running one
+/// may have been caught by the kernel's exception entry just before: stopping it shows, because the stop happens behind
+/// that entry, and by then the signal is pending or was already reported to the keeper.
+pub fn await_no_trap_pending(keeper: &mut Keeper, patience: Duration) -> Result<(), Error> {
+    let start = Instant::now();
+    let mut clear: Vec<i32> = Vec::new();
+    loop {
+        let executors = keeper.executors();
+        for &tid in executors.iter().filter(|t| !clear.contains(t)).collect::<Vec<_>>() {
+            let asleep = |pid| matches!(proc::whereabouts(pid, tid), Ok(Whereabouts::Asleep { .. }));
+            let quiet = if asleep(keeper.pid()) || asleep(tid) {
+                !trap_pending(tid)
+            } else {
+                keeper.visit(tid, |_, _, _| !trap_pending(tid))?.unwrap_or(true)
+            };
+            if quiet {
+                clear.push(tid);
+            }
+        }
+        keeper.pump()?;
+        if keeper.executors().iter().all(|tid| clear.contains(tid)) {
+            return Ok(());
+        }
+        if start.elapsed() > patience {
+            return Err(Error::SidecarLost);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn site(addr: u64) -> Site {
+        let mut site = Site::single(addr, &[0x55, 0x48, 0x89, 0xe5, 0x53], &[0xe9, 0, 0, 0, 0]).unwrap();
+        site.inner = 0b1_0010;
+        site.copy = 0x9000;
+        site.copy_at = [0, 1, 0, 0, 4, 0, 0, 0];
+        site
+    }
+
+    #[test]
+    fn inside_means_behind_the_head() {
+        let sites = [site(0x1000), site(0x2000)];
+        let forbidden = Forbidden::Sites(&sites);
+        for (pc, want) in [(0xfff, false), (0x1000, false), (0x1001, true), (0x1004, true), (0x1005, false), (0x2003, true)] {
+            assert_eq!(forbidden.contains(pc), want, "{pc:#x}");
+        }
+        assert_eq!(forbidden.detour(0x2004), Some(0x9004));
+        assert_eq!(forbidden.detour(0x2003), None, "no instruction begins there");
+    }
+
+    #[test]
+    fn ranges_are_half_open() {
+        let forbidden = Forbidden::Ranges(&[(0x10, 0x20), (0x40, 0x50)]);
+        assert!(forbidden.contains(0x10) && !forbidden.contains(0x20) && forbidden.contains(0x4f));
+        assert_eq!(forbidden.bounds(), (0x10, 0x50));
+        assert_eq!(forbidden.detour(0x10), None);
+    }
+}
