@@ -30,7 +30,7 @@ pub enum PlanError {
     TooMany,
     /// Length 0 or above [`MAX_SITE`], or the end wraps around.
     Length(usize),
-    /// Shorter than the trap instruction, or not aligned as the instruction set demands.
+    /// Shorter than the trap instruction or than a short jump, or not aligned as the instruction set or protocol demands.
     Shape(usize),
     /// Not behind the site before it.
     Order(usize),
@@ -46,7 +46,7 @@ impl fmt::Display for PlanError {
             Self::Empty => f.write_str("the plan has no sites"),
             Self::TooMany => f.write_str("the plan has more sites than can be counted"),
             Self::Length(i) => write!(f, "site {i}: a site is 1 to {MAX_SITE} bytes long"),
-            Self::Shape(i) => write!(f, "site {i}: too short for a trap instruction, or not aligned"),
+            Self::Shape(i) => write!(f, "site {i}: too short for the protocol, or not aligned for it"),
             Self::Order(i) => write!(f, "site {i}: sites must ascend and not overlap"),
             Self::NoCopy(i) => write!(f, "site {i}: several old instructions need a copy for threads that are late"),
             Self::NotEmulated(i) => write!(f, "site {i}: no trap handler can act as this instruction"),
@@ -100,6 +100,15 @@ impl<'a, I: Isa> Plan<'a, I> {
         Ok(self)
     }
 
+    /// Checks, in addition, what `short_jump` needs of every site: a head that one aligned store of two bytes covers and
+    /// something behind it.
+    pub fn hoppable(self) -> Result<Self, PlanError> {
+        match self.sites.iter().position(|s| !s.addr.is_multiple_of(2) || I::hop(s.len()).is_none() || s.inner != 0) {
+            Some(i) => Err(PlanError::Shape(i)),
+            None => Ok(self),
+        }
+    }
+
     /// The sites.
     pub fn sites(&self) -> &'a [Site] {
         self.sites
@@ -142,5 +151,14 @@ mod tests {
         let xor = Site::single(0, &NOP5, &[0x48, 0x31, 0xc0, 0x90, 0x90]).unwrap();
         assert_eq!(error(&[xor]), Some(PlanError::NotEmulated(0)));
         assert_eq!(error(&[Site { stand_in: 0x40, ..xor }]), None);
+    }
+
+    #[test]
+    fn a_short_jump_needs_an_even_head_of_one_instruction() {
+        let hoppable = |site: Site| Plan::<X86_64>::new(&[site]).and_then(Plan::hoppable).err();
+        assert_eq!(hoppable(site(2)), None);
+        assert_eq!(hoppable(site(1)), Some(PlanError::Shape(0)));
+        assert_eq!(hoppable(Site { inner: 2, copy: 9, ..site(2) }), Some(PlanError::Shape(0)));
+        assert_eq!(hoppable(Site::single(2, &[0x90], &[0xc3]).unwrap()), Some(PlanError::Shape(0)));
     }
 }

@@ -61,8 +61,16 @@ pub enum Phase {
     Tail,
     /// The bytes that the head trap covered, in their final form.
     Head,
+    /// The trap instruction on the head alone, whatever stands behind it.
+    TrapHead,
     /// All bytes in one store.
     Whole,
+    /// A two-byte jump over everything behind it, on the first two bytes.
+    Hop,
+    /// Everything behind those two bytes, in its final form.
+    HopTail,
+    /// Those two bytes, in their final form.
+    HopHead,
 }
 
 /// Bytes to put at `site.addr + offset`.
@@ -163,10 +171,13 @@ impl Site {
             _ => 0,
         };
         let first = match phase {
-            Phase::Trap => Write::new(0, &trap[..covered]),
+            Phase::Trap | Phase::TrapHead => Write::new(0, &trap[..covered]),
             Phase::Tail => Write::new(covered, &after[covered..]),
             Phase::Head => Write::new(0, &after[..covered]),
             Phase::Whole => Write::new(0, after),
+            Phase::Hop => I::hop(after.len()).and_then(|hop| Write::new(0, &hop)),
+            Phase::HopTail => Write::new(2, after.get(2..).unwrap_or_default()),
+            Phase::HopHead => Write::new(0, after.get(..2).unwrap_or(after)),
         };
         let len = self.len();
         let rest = (1..len)
@@ -215,6 +226,26 @@ mod tests {
         apply(&site, &mut text, Phase::Tail, Direction::Remove);
         apply(&site, &mut text, Phase::Head, Direction::Remove);
         assert_eq!(text, site.old[..5]);
+    }
+
+    #[test]
+    fn a_short_jump_covers_the_tail_while_it_changes() {
+        let site = Site::single(0x1000, &[0x0f, 0x1f, 0x44, 0, 0], &[0xe9, 0x11, 0x22, 0x33, 0x44]).unwrap();
+        let mut text = [0x0f, 0x1f, 0x44, 0, 0];
+        apply(&site, &mut text, Phase::Hop, Direction::Install);
+        assert_eq!(text, [0xeb, 3, 0x44, 0, 0]);
+        apply(&site, &mut text, Phase::HopTail, Direction::Install);
+        assert_eq!(text, [0xeb, 3, 0x22, 0x33, 0x44]);
+        apply(&site, &mut text, Phase::HopHead, Direction::Install);
+        assert_eq!(text, site.new[..5]);
+    }
+
+    #[test]
+    fn a_head_trap_leaves_the_rest_alone() {
+        let site = displaced();
+        let mut text = [0xe9, 0xfb, 0, 0, 0];
+        apply(&site, &mut text, Phase::TrapHead, Direction::Install);
+        assert_eq!(text, [0xcc, 0xfb, 0, 0, 0]);
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub enum Step {
 pub enum Unit {
     /// Bytes may become visible one by one, in any order.
     Byte,
+    /// Naturally aligned 2 bytes at once.
+    Half,
     /// Naturally aligned 4 bytes at once.
     Word,
     /// Naturally aligned 8 bytes at once.
@@ -57,6 +59,7 @@ impl Unit {
     pub const fn bytes(self) -> u64 {
         match self {
             Self::Byte => 1,
+            Self::Half => 2,
             Self::Word => 4,
             Self::Eight => 8,
         }

@@ -17,6 +17,10 @@ pub trait Isa: Copy + Eq + core::hash::Hash + core::fmt::Debug + 'static {
     /// An instruction that a trap handler can act as.
     type Insn: Copy + Eq + core::fmt::Debug;
 
+    /// An instruction of two bytes that goes on `len` bytes behind its own start; `None` if there is none for this
+    /// length.
+    fn hop(len: usize) -> Option<[u8; 2]>;
+
     /// Decodes the instruction that fills `bytes` at `addr`; `None` unless a trap handler can act as it.
     fn decode(addr: u64, bytes: &[u8]) -> Option<Self::Insn>;
 

@@ -2,6 +2,7 @@
 
 pub mod breakpoint;
 pub mod displace;
+pub mod short_jump;
 pub mod word;
 
 use crate::site::Direction;
@@ -16,11 +17,13 @@ pub enum Kind {
     Displace,
     /// One aligned store: [`word`].
     Word,
+    /// A two-byte jump over the tail while it changes: [`short_jump`].
+    ShortJump,
 }
 
 impl Kind {
     /// Every protocol.
-    pub const ALL: [Self; 3] = [Self::Breakpoint, Self::Displace, Self::Word];
+    pub const ALL: [Self; 4] = [Self::Breakpoint, Self::Displace, Self::Word, Self::ShortJump];
 
     /// The name in documents and on the command line.
     pub const fn name(self) -> &'static str {
@@ -28,6 +31,7 @@ impl Kind {
             Self::Breakpoint => "breakpoint",
             Self::Displace => "displace",
             Self::Word => "word",
+            Self::ShortJump => "short_jump",
         }
     }
 
@@ -38,6 +42,7 @@ impl Kind {
             (Self::Displace, Direction::Install) => displace::INSTALL,
             (Self::Displace, Direction::Remove) => displace::REMOVE,
             (Self::Word, _) => word::PROGRAM,
+            (Self::ShortJump, _) => short_jump::PROGRAM,
         }
     }
 }

@@ -36,7 +36,7 @@ fn without_failures_a_run_is_its_program() {
 
 #[test]
 fn the_number_of_synchronisations_is_constant() {
-    for (kind, want) in [(Kind::Breakpoint, 3), (Kind::Displace, 3), (Kind::Word, 1)] {
+    for (kind, want) in [(Kind::Breakpoint, 3), (Kind::Displace, 3), (Kind::Word, 1), (Kind::ShortJump, 3)] {
         for dir in [Direction::Install, Direction::Remove] {
             assert_eq!(kind.program(dir).iter().filter(|&&s| s == SyncCores).count(), want);
         }

@@ -20,6 +20,11 @@ impl Isa for X86_64 {
     const TRAP_PC_ADVANCE: u64 = 1;
     type Insn = Insn;
 
+    fn hop(len: usize) -> Option<[u8; 2]> {
+        let len = u8::try_from(len).ok()?;
+        (2..=0x81).contains(&len).then(|| [0xeb, len - 2])
+    }
+
     fn decode(addr: u64, bytes: &[u8]) -> Option<Insn> {
         decode::decode(addr, bytes)
     }
