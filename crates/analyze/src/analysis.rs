@@ -11,11 +11,11 @@ use crate::exits::{exits, switches_stack};
 use crate::flow::{Edge, assign_cold_parts, direct_target, sweep};
 use crate::fragments::{Fragment, containing, fragments};
 use crate::functions::{ExitKind, Function, Kind};
-use crate::indirect::{Jump, classify, table_targets};
+use crate::indirect::{Jump, Tables, classify};
 use crate::lsda::landing_pads;
 use crate::names::{Special, special};
 use crate::overlap::separate;
-use crate::pointers::pointers;
+use crate::pointers::{Pointers, pointers};
 use crate::reason::Reason;
 use crate::rseq::sequences;
 use crate::site::Site;
@@ -51,7 +51,7 @@ struct Analysis<'i, 'a> {
     all: Vec<Fragment>,
     edges: Vec<Edge>,
     indirect: Vec<bool>,
-    patched: Vec<u64>,
+    pointers: Pointers,
     /// Per unwind entry: its exception table cannot be read.
     opaque: Vec<bool>,
     jumps: HashMap<u64, Jump>,
@@ -64,14 +64,11 @@ impl<'i, 'a> Analysis<'i, 'a> {
         let unwind = Unwind::of(image);
         let mut all = fragments(image, &text, &symbols(image), &unwind, &mut marks);
         let found = pointers(image, &text);
-        for &taken in &found.taken {
-            marks.set(Mark::Taken, taken);
-        }
         for start in [image.entry_point(), image.dynamic.init, image.dynamic.fini] {
             marks.set(Mark::Taken, start);
         }
-        for resolver in found.resolvers {
-            if let Ok(index) = all.binary_search_by_key(&resolver, |f| f.start) {
+        for resolver in &found.resolvers {
+            if let Ok(index) = all.binary_search_by_key(resolver, |f| f.start) {
                 all[index].ifunc = true;
             }
         }
@@ -85,7 +82,7 @@ impl<'i, 'a> Analysis<'i, 'a> {
             all,
             edges: flow.edges,
             indirect: flow.indirect,
-            patched: found.patched,
+            pointers: found,
             jumps: HashMap::new(),
         };
         analysis.mark_landing_pads();
@@ -118,15 +115,27 @@ impl<'i, 'a> Analysis<'i, 'a> {
     fn resolve_jumps(&mut self) {
         let mut body = Body::default();
         let indirect: Vec<usize> = (0..self.all.len()).filter(|&i| self.indirect[i]).collect();
+        let mut targets = Vec::new();
+        let mut tables = Vec::new();
         for &from in &indirect {
             body.load(self.image, core::iter::once(&self.all[from]));
-            for to in table_targets(self.image, &self.text, &self.all, &body) {
-                self.marks.set(Mark::Table, to);
-                if !body.contains(to) && containing(&self.all, to).is_some_and(|i| self.all[i].start <= to) {
-                    self.edges.push(Edge { from, to });
-                }
-            }
+            let reader = Tables {
+                image: self.image,
+                text: &self.text,
+                all: &self.all,
+                marks: &self.marks,
+                unwind: &self.unwind,
+                pointers: &self.pointers,
+            };
+            let found = reader.of(&body);
+            self.edges.extend(found.code.iter().filter(|&&to| !body.contains(to)).map(|&to| Edge { from, to }));
+            targets.extend(found.code);
+            tables.extend(found.data);
         }
+        for to in targets {
+            self.marks.set(Mark::Table, to);
+        }
+        self.mark_taken(tables);
         assign_cold_parts(&mut self.all, &self.edges, &self.marks);
         let parts = self.parts();
         for &index in &indirect {
@@ -136,8 +145,24 @@ impl<'i, 'a> Analysis<'i, 'a> {
             for at in 0..body.insns.len() {
                 let insn = &body.insns[at];
                 if insn.flow_control() == iced_x86::FlowControl::IndirectBranch {
-                    self.jumps.insert(insn.ip(), classify(&body, at, &self.marks, &self.unwind));
+                    self.jumps.insert(insn.ip(), classify(&body, at, &self.marks, &self.unwind, &self.pointers));
                 }
+            }
+        }
+    }
+
+    /// Marks the code addresses that data holds, but for the words of jump tables: these are known.
+    fn mark_taken(&mut self, mut tables: Vec<Range<u64>>) {
+        tables.sort_unstable_by_key(|t| t.start);
+        let mut next = 0;
+        let mut end = 0;
+        for &(at, target) in &self.pointers.words {
+            while let Some(table) = tables.get(next).filter(|t| t.start <= at) {
+                end = end.max(table.end);
+                next += 1;
+            }
+            if at >= end {
+                self.marks.set(Mark::Taken, target);
             }
         }
     }
@@ -159,7 +184,7 @@ impl<'i, 'a> Analysis<'i, 'a> {
             image: self.image,
             text: &self.text,
             marks: &self.marks,
-            patched: &self.patched,
+            patched: &self.pointers.patched,
             rseq: &rseq,
             reserved: &options.reserved,
         };

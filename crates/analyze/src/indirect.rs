@@ -5,12 +5,16 @@
 //! as taken because a relocation, a data word or a `lea` holds it. So if nothing of the kind leads
 //! into a function, its indirect jumps leave it.
 
-use iced_x86::{Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register};
+use core::ops::Range;
+
+use iced_x86::{FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register};
 
 use crate::body::Body;
 use crate::ehframe::{Cfa, Unwind};
-use crate::elf::{Image, u32_at, u64_at};
+use crate::elf::{Image, u32_at};
 use crate::fragments::{Fragment, containing};
+use crate::functions::Source;
+use crate::pointers::Pointers;
 use crate::text::{Mark, Marks, Text};
 
 /// What an indirect jump is.
@@ -26,79 +30,122 @@ pub(crate) enum Jump {
     Unknown(Option<Cfa>),
 }
 
-/// The tables that a function may jump through: their targets are to be marked, in cold parts too.
-pub(crate) fn table_targets(image: &Image<'_>, text: &Text, all: &[Fragment], body: &Body) -> Vec<u64> {
-    let mut targets = Vec::new();
-    let fixed = !image.is_shared();
-    for insn in &body.insns {
-        if insn.mnemonic() == Mnemonic::Lea && insn.is_ip_rel_memory_operand() {
-            let table = insn.ip_rel_memory_address();
-            if !text.contains(table) {
-                offsets(image, all, body, table, &mut targets);
+/// What is needed to read the tables of a function.
+pub(crate) struct Tables<'t, 'a> {
+    pub image: &'t Image<'a>,
+    pub text: &'t Text,
+    pub all: &'t [Fragment],
+    pub marks: &'t Marks,
+    pub unwind: &'t Unwind<'a>,
+    pub pointers: &'t Pointers,
+}
+
+/// Where the tables of a function lead to, and which bytes of data they are.
+#[derive(Debug, Default)]
+pub(crate) struct Targets {
+    pub code: Vec<u64>,
+    pub data: Vec<Range<u64>>,
+}
+
+impl Tables<'_, '_> {
+    /// All tables that a function may jump through.
+    ///
+    /// Entries are read as long as they make sense, never by the bound of the switch: too many
+    /// targets refuse a patch, too few would allow a wrong one.
+    pub fn of(&self, body: &Body) -> Targets {
+        let mut targets = Targets::default();
+        let jumps = body.insns.iter().filter(|i| i.flow_control() == FlowControl::IndirectBranch);
+        let frames: Vec<Option<Cfa>> = jumps.map(|i| self.unwind.cfa_at(i.ip())).collect();
+        let fixed = !self.image.is_shared();
+        for insn in &body.insns {
+            let base = if insn.mnemonic() == Mnemonic::Lea && insn.is_ip_rel_memory_operand() {
+                insn.ip_rel_memory_address()
+            } else if fixed && insn.memory_index_scale() == 8 && insn.memory_displ_size() >= 4 {
+                insn.memory_displacement64()
+            } else if fixed && insn.op_count() == 2 && insn.op1_kind() == OpKind::Immediate32 {
+                u64::from(insn.immediate32())
+            } else {
+                continue;
+            };
+            if self.text.contains(base) {
+                continue;
             }
-        } else if fixed && insn.memory_index_scale() == 8 && insn.memory_displ_size() >= 4 {
-            addresses(image, all, body, insn.memory_displacement64(), &mut targets);
-        } else if fixed && insn.op_count() == 2 && insn.op1_kind() == OpKind::Immediate32 {
-            addresses(image, all, body, u64::from(insn.immediate32()), &mut targets);
+            let found = self.offsets(body, &frames, base);
+            if found.iter().any(|&t| body.contains(t)) {
+                targets.code.extend(found);
+            }
+            // An array of function pointers is no jump table: no entry leads into this function.
+            let found = self.addresses(body, &frames, base);
+            if found.iter().any(|&t| body.contains(t)) {
+                targets.data.push(base..base + 8 * found.len() as u64);
+                targets.code.extend(found);
+            }
         }
+        targets.code.sort_unstable();
+        targets.code.dedup();
+        targets
     }
-    targets.sort_unstable();
-    targets.dedup();
-    targets
-}
 
-/// Entries are read as long as they make sense, never by the bound of the switch: too many targets
-/// refuse a patch, too few would allow a wrong one.
-fn offsets(image: &Image<'_>, all: &[Fragment], body: &Body, table: u64, targets: &mut Vec<u64>) {
-    let bytes = image.bytes_from(table).unwrap_or_default();
-    for row in bytes.chunks_exact(4) {
-        let offset = u32_at(row, 0).unwrap_or(0).cast_signed();
-        let target = table.wrapping_add_signed(i64::from(offset));
-        if !possible(all, body, target) {
-            break;
+    fn offsets(&self, body: &Body, frames: &[Option<Cfa>], table: u64) -> Vec<u64> {
+        let bytes = self.image.bytes_from(table).unwrap_or_default();
+        let rows = bytes.chunks_exact(4).map(|row| u32_at(row, 0).unwrap_or(0).cast_signed());
+        let rows = rows.map(|offset| table.wrapping_add_signed(i64::from(offset)));
+        rows.take_while(|&target| self.possible(body, frames, target)).collect()
+    }
+
+    fn addresses(&self, body: &Body, frames: &[Option<Cfa>], table: u64) -> Vec<u64> {
+        let rows = (0..).map_while(|i| self.pointers.word(table.checked_add(8 * i)?));
+        rows.take_while(|&target| self.possible(body, frames, target)).collect()
+    }
+
+    /// A table may lead to the start of an instruction, to the very end (for cases that cannot be),
+    /// or into a cold part, where the frame is the same as at the jump. In stripped files, anything
+    /// that nobody calls may be a cold part.
+    fn possible(&self, body: &Body, frames: &[Option<Cfa>], target: u64) -> bool {
+        if body.contains(target) {
+            return body.index(target).is_some();
         }
-        targets.push(target);
+        if body.parts.iter().any(|p| p.1 == target) {
+            return true;
+        }
+        let Some(part) = containing(self.all, target).map(|i| &self.all[i]) else { return false };
+        let cold = part.cold || part.source == Source::EhFrame && !self.marks.get(Mark::Called, part.start);
+        cold && self.unwind.cfa_at(target).is_none_or(|cfa| frames.contains(&Some(cfa)))
     }
-}
-
-fn addresses(image: &Image<'_>, all: &[Fragment], body: &Body, table: u64, targets: &mut Vec<u64>) {
-    let bytes = image.bytes_from(table).unwrap_or_default();
-    let rows = bytes.chunks_exact(8).map(|row| u64_at(row, 0).unwrap_or(0));
-    targets.extend(rows.take_while(|&target| possible(all, body, target)));
-}
-
-/// A table may lead to the start of an instruction, to the very end (for cases that cannot be), or
-/// into some cold part.
-fn possible(all: &[Fragment], body: &Body, target: u64) -> bool {
-    body.index(target).is_some()
-        || body.parts.iter().any(|p| p.1 == target)
-        || !body.contains(target) && containing(all, target).is_some_and(|i| all[i].cold)
 }
 
 /// Decides what the indirect jump at `index` is. The targets of all tables are marked already.
-pub(crate) fn classify(body: &Body, index: usize, marks: &Marks, unwind: &Unwind<'_>) -> Jump {
+pub(crate) fn classify(
+    body: &Body,
+    index: usize,
+    marks: &Marks,
+    unwind: &Unwind<'_>,
+    pointers: &Pointers,
+) -> Jump {
     let jump = &body.insns[index];
     let start = body.parts[0].0;
-    let inside = |mark| body.insns.iter().any(|i| i.ip() != start && marks.get(mark, i.ip()));
-    let labels = inside(Mark::Taken);
-    let tables = inside(Mark::Table) || marks.get(Mark::Table, start);
+    let labels = body.insns.iter().any(|i| i.ip() != start && marks.get(Mark::Taken, i.ip()));
+    let tables = body.insns.iter().any(|i| marks.get(Mark::Table, i.ip()));
     let cfa = unwind.cfa_at(jump.ip());
     let framed = cfa.is_some_and(|c| c != Cfa::ENTRY);
+    // `jmp [table + 8 * index]` names its table.
+    let indexed = jump.memory_base() == Register::None
+        && jump.memory_index() != Register::None
+        && pointers.word(jump.memory_displacement64()).is_some_and(|t| body.contains(t));
     let unknown = Jump::Unknown(cfa);
     if !jump.is_jmp_near_indirect() {
         return unknown;
     }
     let origin = if jump.op0_kind() == OpKind::Memory { memory_origin(jump) } else { origin(body, index) };
     match origin {
-        Origin::Table if tables && !labels => Jump::Table,
-        // A table of addresses that are taken one by one, by relocations.
-        Origin::Table | Origin::Pointer | Origin::Unknown if labels && !tables && framed => Jump::Goto,
-        Origin::Table => {
-            // An indexed load of a function pointer, when no address of this function is taken.
-            if labels || tables || framed || is_sum(body, index) { unknown } else { Jump::Tail }
-        }
-        Origin::Pointer if !labels && !framed => Jump::Tail,
-        Origin::Unknown if !labels && !tables && !framed => Jump::Tail,
+        // With a frame of its own the function cannot leave by a jump: the target is one of those
+        // that are known to lead into it.
+        Origin::Table if tables && (framed || !labels || indexed) => Jump::Table,
+        _ if framed && (labels || tables) => Jump::Goto,
+        // A jump through an address, and no address of this function is to be had.
+        Origin::Pointer if !framed && !labels => Jump::Tail,
+        Origin::Unknown if !framed && !labels && !tables => Jump::Tail,
+        Origin::Table if !framed && !labels && !tables && !is_sum(body, index) => Jump::Tail,
         _ => unknown,
     }
 }
@@ -147,7 +194,7 @@ fn definition(body: &Body, jump: usize) -> Option<&Instruction> {
     for _ in 0..WINDOW {
         at = body.before(at)?;
         let insn = &body.insns[at];
-        if crate::flow::direct_target(insn).is_none() && insn.flow_control() != iced_x86::FlowControl::Next {
+        if crate::flow::direct_target(insn).is_none() && insn.flow_control() != FlowControl::Next {
             return None;
         }
         let writes = factory.info(insn).used_registers().iter().any(|used| {
@@ -157,7 +204,7 @@ fn definition(body: &Body, jump: usize) -> Option<&Instruction> {
                     OpAccess::Write | OpAccess::ReadWrite | OpAccess::CondWrite | OpAccess::ReadCondWrite
                 )
         });
-        let call = insn.flow_control() == iced_x86::FlowControl::Call;
+        let call = insn.flow_control() == FlowControl::Call;
         if call {
             return None;
         }

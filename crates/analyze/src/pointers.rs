@@ -8,8 +8,8 @@ use crate::text::Text;
 /// What relocations and data words say about the code.
 #[derive(Debug, Default)]
 pub(crate) struct Pointers {
-    /// Code addresses that some word holds after loading.
-    pub taken: Vec<u64>,
+    /// Words that hold a code address after loading: their own address and the code address, sorted.
+    pub words: Vec<(u64, u64)>,
     /// Addresses of IFUNC resolvers, known without symbols.
     pub resolvers: Vec<u64>,
     /// Code bytes that the dynamic linker writes at load time, sorted: start addresses of 8-byte words.
@@ -35,10 +35,20 @@ pub(crate) fn pointers(image: &Image<'_>, text: &Text) -> Pointers {
     }
     relative(image, text, &mut found);
     if !image.is_shared() {
-        fixed_words(image, text, &mut found.taken);
+        fixed_words(image, text, &mut found.words);
     }
     found.patched.sort_unstable();
+    found.words.sort_unstable();
+    found.words.dedup();
     found
+}
+
+impl Pointers {
+    /// The code address that the word at `at` holds.
+    pub fn word(&self, at: u64) -> Option<u64> {
+        let index = self.words.binary_search_by_key(&at, |w| w.0).ok()?;
+        Some(self.words[index].1)
+    }
 }
 
 fn relocation(image: &Image<'_>, text: &Text, at: u64, info: u64, addend: u64, found: &mut Pointers) {
@@ -57,7 +67,7 @@ fn relocation(image: &Image<'_>, text: &Text, at: u64, info: u64, addend: u64, f
         }
         _ => None,
     };
-    found.taken.extend(target.filter(|&t| text.contains(t)));
+    found.words.extend(target.filter(|&t| text.contains(t)).map(|t| (at, t)));
 }
 
 /// `DT_RELR`: a packed list of places, each of which holds its own addend.
@@ -70,7 +80,7 @@ fn relative(image: &Image<'_>, text: &Text, found: &mut Pointers) {
             found.patched.push(at);
         }
         let value = image.bytes_at(at, 8).and_then(|b| u64_at(b, 0));
-        found.taken.extend(value.filter(|&v| text.contains(v)));
+        found.words.extend(value.filter(|&v| text.contains(v)).map(|v| (at, v)));
     };
     for row in table.chunks_exact(8) {
         let entry = u64_at(row, 0).unwrap_or(0);
@@ -90,7 +100,7 @@ fn relative(image: &Image<'_>, text: &Text, found: &mut Pointers) {
 
 /// A program linked at a fixed address needs no relocations for its pointers, so that every eight
 /// bytes that look like a code address may be one, at any alignment (packed structures).
-fn fixed_words(image: &Image<'_>, text: &Text, taken: &mut Vec<u64>) {
+fn fixed_words(image: &Image<'_>, text: &Text, words: &mut Vec<(u64, u64)>) {
     for segment in image.segments() {
         let bytes = slice(image.bytes, segment.offset, segment.size).unwrap_or_default();
         for (offset, word) in bytes.windows(8).enumerate() {
@@ -99,8 +109,9 @@ fn fixed_words(image: &Image<'_>, text: &Text, taken: &mut Vec<u64>) {
                 continue;
             }
             let value = u64_at(word, 0).unwrap_or(0);
-            if text.contains(value) && !text.contains(segment.vaddr + offset as u64) {
-                taken.push(value);
+            let at = segment.vaddr + offset as u64;
+            if text.contains(value) && !text.contains(at) {
+                words.push((at, value));
             }
         }
     }
