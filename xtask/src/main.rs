@@ -1,2 +1,63 @@
-//! Project automation.
-fn main() {}
+//! Project automation. `cargo xtask ci` is literally what CI runs.
+
+mod ci;
+mod fence;
+mod graph;
+mod licences;
+mod nostd;
+mod source;
+mod steps;
+mod tools;
+mod workspace;
+
+use std::process::ExitCode;
+use steps::Steps;
+use workspace::Workspace;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  ci [--full]   everything CI runs; --full: with the long stress runs too
+  agent         format, lints and tests of the agent, which is a workspace of its own
+  bench trace   what a traced call costs, as ratios within one run
+  fence         where unsafe code may be, lints, machine paths, unfinished work, file lengths
+  graph         the arrows between the crates
+  licences      what the dependencies are licensed under, against deny.toml
+  nostd         the no_std crates really link without std and alloc
+  setup         install the optional tools that some tests use (Debian, as root); harmless to repeat";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let outcome = Workspace::find().and_then(|workspace| run(&workspace, &words));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(workspace: &Workspace, words: &[&str]) -> Result<(), String> {
+    match words {
+        ["ci"] => ci::run(workspace, false),
+        ["ci", "--full"] => ci::run(workspace, true),
+        ["agent"] => {
+            let mut steps = Steps::new(workspace);
+            ci::agent(workspace, &mut steps);
+            steps.finish()
+        }
+        ["bench", "trace"] => tools::bench_trace(workspace),
+        ["fence"] => fence::run(workspace),
+        ["graph"] => graph::run(workspace),
+        ["licences"] => licences::run(workspace),
+        ["nostd"] => nostd::run(workspace),
+        ["setup"] => tools::setup(),
+        [] | ["--help" | "-h" | "help"] => {
+            println!("{HELP}");
+            Ok(())
+        }
+        _ => Err(format!("unknown command `{}`\n\n{HELP}", words.join(" "))),
+    }
+}
