@@ -84,6 +84,12 @@ pub fn shorten(name: &str, width: usize) -> String {
     cut
 }
 
+/// Without parameters and without what is in `<…>`.
+#[must_use]
+pub fn compact(name: &str) -> String {
+    without_generics(without_parameters(name))
+}
+
 /// `f(int, char)` → `f`; `(anonymous namespace)::f(int) const` → `(anonymous namespace)::f`.
 fn without_parameters(name: &str) -> &str {
     let mut depth = 0;

@@ -153,12 +153,19 @@ fn functions(out: &mut String, trace: &Trace, stats: &Stats, rows: &[Row], width
     }
     let _ = writeln!(out, "{}  {}", paint.bold(&line), paint.bold("FUNCTION"));
 
-    let several_files = {
-        let first = rows.first().map(|r| &trace.meta.functions[r.function].file);
-        rows.iter().any(|r| Some(&trace.meta.functions[r.function].file) != first)
-    };
+    let file_of = |row: &Row| short_file(&trace.meta.functions[row.function].file);
+    let several_files = rows.iter().any(|r| file_of(r) != file_of(&rows[0]));
+    let file_room = rows.iter().map(|r| file_of(r).chars().count() + 2).max().unwrap_or(0);
+    // The name matters more: files are left out rather than squeezing it.
+    let show_file = several_files && room >= file_room + 24;
+    let longest = if show_file { room - file_room } else { room };
+    let names: Vec<String> = rows
+        .iter()
+        .map(|r| names::shorten(&names::demangle(&trace.meta.functions[r.function].name), longest))
+        .collect();
+    let name_width = names.iter().map(|n| n.chars().count()).max().unwrap_or(0);
     let (mut inferred, mut counted) = (false, false);
-    for (row, cells) in rows.iter().zip(&cells) {
+    for ((row, cells), name) in rows.iter().zip(&cells).zip(&names) {
         let function = &trace.meta.functions[row.function];
         for (column, (cell, w)) in cells.iter().zip(widths).enumerate() {
             let padded = format!("{cell:>w$}");
@@ -180,15 +187,10 @@ fn functions(out: &mut String, trace: &Trace, stats: &Stats, rows: &[Row], width
                 "·"
             }
         };
-        let file = if several_files { names::base_name(&function.file) } else { "" };
-        let for_file = if file.is_empty() { 0 } else { file.chars().count() + 2 };
-        // The name matters more: the file is left out rather than squeezing it.
-        let show_file = !file.is_empty() && room >= for_file + 24;
-        let name_room = if show_file { room - for_file } else { room };
-        let name = names::shorten(&names::demangle(&function.name), name_room);
-        let _ = write!(out, "{} {}", paint.yellow(mark), paint.cyan(&name));
+        let _ = write!(out, "{} {}", paint.yellow(mark), paint.cyan(name));
         if show_file {
-            let _ = write!(out, "  {}", paint.dim(file));
+            let gap = name_width - name.chars().count() + 2;
+            let _ = write!(out, "{:gap$}{}", "", paint.dim(file_of(row)));
         }
         out.push('\n');
     }
@@ -207,6 +209,12 @@ fn functions(out: &mut String, trace: &Trace, stats: &Stats, rows: &[Row], width
     if !legend.is_empty() {
         let _ = writeln!(out, "{}", paint.dim(&legend.join("   ")));
     }
+}
+
+/// `/usr/lib/libsqlite3.so.0.8.6` → `libsqlite3.so`.
+fn short_file(path: &str) -> &str {
+    let name = names::base_name(path);
+    name.find(".so.").map_or(name, |at| &name[..at + 3])
 }
 
 fn cells(stats: &Stats, row: &Row, all_self: u64) -> [String; 7] {
