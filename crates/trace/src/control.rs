@@ -26,6 +26,8 @@ pub struct Control {
     /// A descriptor in the sidecar's table that `poll` reports as ready (any event) once the tracer is gone: the read end
     /// of a pipe whose write end only the tracer holds, or a pidfd; -1 = there is none, the tracer is taken to live.
     pub tracer_fd: AtomicI32,
+    /// The target's process id as the target itself sees it.
+    pub target_pid: AtomicU32,
     /// 1 while the agent's SIGTRAP handler is installed in the target.
     pub handler: AtomicU32,
     /// How many of [`ranges`](Self::ranges) count.
@@ -154,6 +156,9 @@ pub enum ToSidecar {
         first: u64,
         /// Number of sites.
         count: u64,
+        /// The sites may hold any mixture of their two forms and traps, because an earlier patcher was killed: nothing is
+        /// expected to stand there. Only for removal.
+        mixed: bool,
     },
     /// The answer to a request: an outcome.
     Answer(Words<2>),
@@ -170,6 +175,8 @@ pub enum ToTracer {
     AwaitNoneInside,
     /// Perform the step `Retire` for the batch in flight and answer.
     Retire,
+    /// The batch turns back: traps are to be resolved in this direction from now on. Answer when that is so.
+    Turned(u32),
     /// The batch is over: a verdict.
     Finished(Words<7>),
     /// The last message made no sense; nothing was done.
@@ -194,7 +201,9 @@ impl ToSidecar {
     /// As words.
     pub fn to_words(self) -> Words<WORDS> {
         match self {
-            Self::Batch { kind, dir, first, count } => pack(1, &[u64::from(kind), u64::from(dir), first, count]),
+            Self::Batch { kind, dir, first, count, mixed } => {
+                pack(1, &[u64::from(kind), u64::from(dir), first, count, u64::from(mixed)])
+            }
             Self::Answer(outcome) => pack(2, &outcome),
             Self::Exit => pack(3, &[]),
         }
@@ -202,9 +211,12 @@ impl ToSidecar {
 
     /// From words; `None` if they mean nothing.
     pub fn from_words(words: Words<WORDS>) -> Option<Self> {
-        let [code, a, b, c, d, ..] = words;
+        let [code, a, b, first, count, mixed, ..] = words;
         Some(match code {
-            1 => Self::Batch { kind: u32::try_from(a).ok()?, dir: u32::try_from(b).ok()?, first: c, count: d },
+            1 => {
+                let (kind, dir) = (u32::try_from(a).ok()?, u32::try_from(b).ok()?);
+                Self::Batch { kind, dir, first, count, mixed: mixed != 0 }
+            }
             2 => Self::Answer([a, b]),
             3 => Self::Exit,
             _ => return None,
@@ -221,6 +233,7 @@ impl ToTracer {
             Self::Retire => pack(3, &[]),
             Self::Finished(verdict) => pack(4, &verdict),
             Self::Refused => pack(5, &[]),
+            Self::Turned(dir) => pack(6, &[u64::from(dir)]),
         }
     }
 
@@ -232,6 +245,7 @@ impl ToTracer {
             3 => Self::Retire,
             4 => Self::Finished(core::array::from_fn(|i| words[1 + i])),
             5 => Self::Refused,
+            6 => Self::Turned(u32::try_from(words[1]).ok()?),
             _ => return None,
         })
     }
@@ -252,7 +266,8 @@ mod tests {
     fn messages_survive_the_way() {
         let message = Message([const { AtomicU64::new(u64::MAX) }; WORDS]);
         for m in [
-            ToSidecar::Batch { kind: 1, dir: 2, first: 3, count: u64::MAX },
+            ToSidecar::Batch { kind: 1, dir: 2, first: 3, count: u64::MAX, mixed: true },
+            ToSidecar::Batch { kind: 0, dir: 0, first: 0, count: 1, mixed: false },
             ToSidecar::Answer([4, 5]),
             ToSidecar::Exit,
         ] {
@@ -265,6 +280,7 @@ mod tests {
             ToTracer::Retire,
             ToTracer::Finished([1, 2, 3, 4, 5, 6, 7]),
             ToTracer::Refused,
+            ToTracer::Turned(1),
         ] {
             message.write(m.to_words());
             assert_eq!(ToTracer::from_words(message.read()), Some(m));
@@ -273,7 +289,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_no_message() {
-        for code in [0, 6, u64::MAX] {
+        for code in [0, 7, u64::MAX] {
             assert_eq!(ToSidecar::from_words(pack(code, &[])), None);
             assert_eq!(ToTracer::from_words(pack(code, &[])), None);
         }
@@ -311,7 +327,7 @@ mod tests {
                 for i in 0..1000 {
                     wait(Side::Sidecar);
                     if i > 0 {
-                        let want = ToSidecar::Batch { kind: i, dir: 0, first: 0, count: 0 };
+                        let want = ToSidecar::Batch { kind: i, dir: 0, first: 0, count: 0, mixed: false };
                         assert_eq!(ToSidecar::from_words(shared.1.read()), Some(want));
                     }
                     shared.2.write(ToTracer::Ready(i).to_words());
@@ -321,7 +337,7 @@ mod tests {
             for i in 0..1000 {
                 wait(Side::Tracer);
                 assert_eq!(ToTracer::from_words(shared.2.read()), Some(ToTracer::Ready(i)));
-                shared.1.write(ToSidecar::Batch { kind: i + 1, dir: 0, first: 0, count: 0 }.to_words());
+                shared.1.write(ToSidecar::Batch { kind: i + 1, dir: 0, first: 0, count: 0, mixed: false }.to_words());
                 shared.0.pass();
             }
         });

@@ -26,7 +26,8 @@ pub mod state {
 pub struct RingHeader {
     /// Position of the next slot to reserve.
     pub head: AtomicU64,
-    /// Position at which the writer looks at [`tail`](Self::tail) again: `tail + bytes - slack` when it last looked.
+    /// Position at which the writer looks at [`tail`](Self::tail) and [`state`](Self::state) again: `tail + bytes - slack`
+    /// when it last looked. 0 makes it look at once.
     pub limit: AtomicU64,
     /// Records that were lost because the ring was full.
     pub lost: AtomicU64,
