@@ -12,14 +12,29 @@
 #[cfg(feature = "std")]
 extern crate std;
 
+#[cfg(feature = "std")]
+#[doc(hidden)]
+pub mod fault;
+#[cfg(feature = "std")]
+mod handler;
+#[cfg(feature = "std")]
+mod inside;
 pub mod journal;
 pub mod live;
+#[cfg(feature = "std")]
+mod lock;
+#[cfg(feature = "std")]
+pub mod maps;
+#[cfg(feature = "std")]
+pub mod process;
 pub mod range;
 pub mod signal;
 pub mod sync;
 pub mod sys;
 pub mod table;
 pub mod text;
+#[cfg(feature = "std")]
+mod threads;
 pub mod trap;
 pub mod ucontext;
 

@@ -40,6 +40,9 @@ enum Writer<'a> {
     ProcMem(ProcMem),
 }
 
+/// Bad address.
+const EFAULT: i32 = 14;
+
 /// How long a handler may stay inside a table before a publication fails, in nanoseconds.
 const PATIENCE: u64 = 1_000_000_000;
 
@@ -137,22 +140,25 @@ impl<'a, H: Hooks> Live<'a, H> {
         if !matches!(self.writer, Writer::Closed) {
             return Ok(());
         }
-        let eight =
-            self.kind.program(self.dir).iter().any(|s| matches!(s, Step::Store { unit, .. } if *unit > Unit::Byte));
-        if eight && !self.sites.iter().all(Site::in_one_word) {
+        let unit = widest(self.kind.program(self.dir));
+        if unit == Unit::Eight && !self.sites.iter().all(Site::in_one_word) {
             return Err(Cause::Unsupported);
         }
+        let narrow = unit <= ProcMem::GUARANTEES;
         if self.prefer == Prefer::ProcMem
-            && !eight
+            && narrow
             && let Ok(mem) = ProcMem::open()
         {
             self.writer = Writer::ProcMem(mem);
             return Ok(());
         }
-        // SAFETY: condition 2 of `new`.
+        if !covered(self.sites, self.ranges) {
+            return Err(Cause::Os(EFAULT));
+        }
+        // SAFETY: condition 2 of `new`, and all sites are covered.
         match unsafe { Window::open(self.ranges, self.sites) } {
             Ok(window) => self.writer = Writer::Window(window),
-            Err(errno) if eight => return Err(errno.into()),
+            Err(errno) if !narrow => return Err(errno.into()),
             Err(errno) => self.writer = Writer::ProcMem(ProcMem::open().map_err(|_| errno)?),
         }
         Ok(())
@@ -184,8 +190,9 @@ impl<'a, H: Hooks> Live<'a, H> {
         unsafe { self.published.publish(self.sites, self.dir, self.counts, PATIENCE) }.map_err(|_| Cause::TimedOut)
     }
 
-    fn store(&mut self, phase: Phase, unit: Unit) -> Result<(), Cause> {
-        for site in self.sites {
+    /// Performs a store step for the first `count` sites only: how a store that fails half way looks like.
+    pub(crate) fn store(&mut self, phase: Phase, unit: Unit, count: usize) -> Result<(), Cause> {
+        for site in self.sites.iter().take(count) {
             for write in site.writes::<X86_64>(phase, self.dir) {
                 let addr = site.addr + u64::from(write.offset);
                 match &self.writer {
@@ -233,7 +240,7 @@ impl<H: Hooks> Machine for Live<'_, H> {
             Step::Open => self.open(),
             Step::Verify { after } => self.verify(after),
             Step::Publish => self.publish(),
-            Step::Store { phase, unit } => self.store(phase, unit),
+            Step::Store { phase, unit } => self.store(phase, unit, self.sites.len()),
             // Caches are coherent with instruction fetch (`textpoke_cpu::maintain`).
             Step::Maintain => Ok(()),
             Step::SyncCores => self.sync(),
@@ -258,5 +265,50 @@ fn peek(addr: u64, buf: &mut [u8]) {
     for (i, byte) in buf.iter_mut().enumerate() {
         // SAFETY: inside the open window, so readable.
         *byte = unsafe { ((addr + i as u64) as *const u8).read_volatile() };
+    }
+}
+
+/// The widest store of a program.
+fn widest(program: &[Step]) -> Unit {
+    let units = program.iter().filter_map(|step| match step {
+        Step::Store { unit, .. } => Some(*unit),
+        _ => None,
+    });
+    units.max().unwrap_or(Unit::Byte)
+}
+
+/// Whether every byte of every site lies in a range; both ascend.
+fn covered(sites: &[Site], ranges: &[Range]) -> bool {
+    let mut i = 0;
+    sites.iter().all(|site| {
+        let mut at = site.addr;
+        while at < site.end() {
+            while ranges.get(i).is_some_and(|range| range.end <= at) {
+                i += 1;
+            }
+            match ranges.get(i) {
+                Some(range) if range.start <= at => at = range.end,
+                _ => return false,
+            }
+        }
+        true
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::range::Prot;
+
+    #[test]
+    fn sites_must_lie_in_the_ranges() {
+        let range = |start, end| Range::new(start, end, Prot::RX);
+        let site = |addr| Site::single(addr, &[0x90; 5], &[0xcc; 5]).unwrap();
+        let ranges = [range(0x1000, 0x2000), range(0x2000, 0x3000), range(0x5000, 0x6000)];
+        assert!(covered(&[site(0x1000), site(0x1ffe), site(0x2ffb), site(0x5000), site(0x5ffb)], &ranges));
+        for bad in [0xffe, 0x2ffe, 0x4fff, 0x5ffc, 0x7000] {
+            assert!(!covered(&[site(bad)], &ranges), "{bad:#x}");
+        }
+        assert!(!covered(&[site(0x1000)], &[]));
     }
 }

@@ -52,6 +52,36 @@ pub unsafe fn on_trap(published: &Published, info: &Info, context: &mut UContext
     }
 }
 
+/// Repairs what the kernel does when a SIGTRAP that somebody sent to this very thread is pending at the moment at which
+/// the thread traps: of two pending SIGTRAPs it drops the second, so that the trap is never reported and the handler
+/// sees the other signal with the PC behind a trap byte. To be called for each SIGTRAP that is no trap; whatever it
+/// does, the signal is still the program's.
+///
+/// Nobody can stand one byte behind a trapped head without having executed the trap, unless an old instruction begins
+/// there; then the trap number that the kernel last saw in this thread decides.
+///
+/// # Safety
+/// As for [`on_trap`].
+pub unsafe fn on_coalesced_trap(published: &Published, context: &mut UContext) {
+    const BREAKPOINT: u64 = 3;
+    let Some(view) = published.enter() else { return };
+    let table = view.table();
+    let at = context.regs.rip.wrapping_sub(X86_64::TRAP_PC_ADVANCE);
+    let behind = table.sites.partition_point(|site| site.addr <= at);
+    let Some(site) = behind.checked_sub(1).and_then(|i| table.sites.get(i)) else { return };
+    let offset = at.wrapping_sub(site.addr) as usize;
+    if offset >= site.len() || !site.begins_at(offset) || byte(at) != 0xcc {
+        return;
+    }
+    if site.begins_at(offset + 1) && context.regs.trap != BREAKPOINT {
+        return;
+    }
+    if let Resolution::Do(effect) = resolve::<X86_64>(Some(table), at, &context.regs.for_resolve(), true) {
+        // SAFETY: the thread has executed the trap at `at`.
+        unsafe { context.regs.apply(effect) };
+    }
+}
+
 fn byte(at: u64) -> u8 {
     // SAFETY: the CPU has just executed the byte, so it is mapped; x86 has no unreadable text but by protection keys,
     // which then fault as a read of this thread. Atomic, because the patcher stores there.

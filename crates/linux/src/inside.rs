@@ -1,0 +1,321 @@
+//! Waiting until no thread is inside a site: `AwaitNoneInside` from within the process.
+//!
+//! A thread is inside when its PC stands on one of the boundaries between old instructions that are about to vanish, or
+//! when such a PC is saved on one of its stacks, where a signal handler or a function will return to it. All boundaries
+//! are trapped when this is called and cores have synchronised, so nobody gets there anew: each thread needs to be seen
+//! outside once. Threads that are created later start elsewhere.
+//!
+//! A thread that sleeps is read through /proc and not disturbed. One that runs gets a signal, whose handler looks at the
+//! thread itself. That signal is not SIGTRAP: of two pending SIGTRAPs the kernel drops one, and it might drop a trap.
+//! Stacks are searched conservatively: each aligned word that equals a boundary counts as a saved PC. Frames of signals
+//! that switched to an alternate stack lead on to the stack they interrupted. Stacks of coroutines that no thread runs
+//! are not known to anybody and not searched.
+
+use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::vec::Vec;
+
+use textpoke_core::trap::{Resolution, resolve};
+use textpoke_core::{Cause, Site};
+
+use crate::handler::{self, published};
+use crate::maps;
+use crate::signal::{Action, CODE_QUEUE, Info, SIG_DFL};
+use crate::sys::{self, Errno};
+use crate::threads::{Place, Tasks};
+use crate::ucontext::{UContext, USER_SEGMENTS};
+
+/// How long to wait for all threads, in nanoseconds.
+const PATIENCE: u64 = 2_000_000_000;
+
+/// Upper half of the data that comes with a request; the lower half is its number.
+const MAGIC: u64 = 0x7470_6f6b << 32;
+
+/// The number of the request in flight, 0 for none.
+static ASKED: AtomicU64 = AtomicU64::new(0);
+/// The number of the last answered request, times 4, plus an [`Answer`].
+static ANSWERED: AtomicU64 = AtomicU64::new(0);
+/// Address and length of the stacks that may be searched: an array of `(start, end)`.
+static STACKS: AtomicU64 = AtomicU64::new(0);
+static STACKS_LEN: AtomicU64 = AtomicU64::new(0);
+/// Numbers are never used twice, so that an answer that comes too late is not taken for another one's.
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
+
+/// What a look at a thread tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Outside = 0,
+    Inside = 1,
+    /// It ran meanwhile, or its stack is not known yet: look again.
+    Unclear = 2,
+}
+
+/// Mappings that may be stacks, as `(start, end)`, ascending.
+pub(crate) type Stacks = Vec<(u64, u64)>;
+
+/// Waits. `keep` receives what handlers may still be reading until the table has been retired.
+pub(crate) fn await_none_inside(sites: &[Site], keep: &mut Vec<Stacks>) -> Result<(), Cause> {
+    if sites.iter().all(|site| site.inner == 0) {
+        return Ok(());
+    }
+    let end = sys::now() + PATIENCE;
+    let tasks = Tasks::open()?;
+    let mut pager = None;
+    let mut outside: Vec<i32> = Vec::new();
+    let result = loop {
+        let stacks = stacks()?;
+        let mut last = None;
+        for tid in tasks.list()? {
+            if outside.contains(&tid) {
+                continue;
+            }
+            match look(&tasks, tid, sites, &stacks, &mut pager, end)? {
+                Answer::Outside => outside.push(tid),
+                answer => last = last.max(Some(answer as u8)),
+            }
+        }
+        keep.push(stacks);
+        if last.is_none() {
+            break Ok(());
+        }
+        if sys::now() >= end {
+            let inside = sites.iter().find(|site| site.inner != 0).map_or(0, |site| site.addr);
+            break Err(if last == Some(Answer::Inside as u8) { Cause::Inside(inside) } else { Cause::TimedOut });
+        }
+        sys::nap(100_000);
+    };
+    if let Some(pager) = pager {
+        pager.release();
+    }
+    result
+}
+
+fn stacks() -> Result<Stacks, Cause> {
+    let all = maps::read()?.into_iter().filter(|m| m.range.prot.reads() && m.range.prot.writes());
+    Ok(all.map(|m| (m.range.start, m.range.end)).collect())
+}
+
+fn look(
+    tasks: &Tasks,
+    tid: i32,
+    sites: &[Site],
+    stacks: &Stacks,
+    pager: &mut Option<Pager>,
+    end: u64,
+) -> Result<Answer, Cause> {
+    if tid == sys::gettid() {
+        let mark = 0u64;
+        return Ok(search(&raw const mark as u64, sites, stacks));
+    }
+    // A thread that runs now mostly sleeps in a moment, and then need not be interrupted.
+    for _ in 0..3 {
+        let Some(before) = tasks.status(tid) else { return Ok(Answer::Outside) };
+        if b"ZX".contains(&before.state) || tasks.is_worker(tid) != Some(false) {
+            return Ok(Answer::Outside);
+        }
+        match tasks.place(tid) {
+            None => return Ok(Answer::Outside),
+            Some(Place::Running) => sys::yield_now(),
+            Some(place @ Place::Asleep { sp, pc }) => {
+                if is_boundary(pc, sites) {
+                    return Ok(Answer::Inside);
+                }
+                let answer = search(sp, sites, stacks);
+                let same = tasks.status(tid).is_some_and(|now| now.switches == before.switches);
+                return Ok(if same && tasks.place(tid) == Some(place) { answer } else { Answer::Unclear });
+            }
+        }
+    }
+    let pager = match pager {
+        Some(pager) => pager,
+        None => pager.insert(Pager::new()?),
+    };
+    pager.ask(tid, stacks, end)
+}
+
+/// A signal that nobody else uses, while it is borrowed.
+struct Pager {
+    signal: i32,
+    unanswered: bool,
+}
+
+impl Pager {
+    fn new() -> Result<Self, Cause> {
+        // Real-time signals, from the end at which libc and programs do not begin.
+        let free = |sig: &i32| handler::current(*sig).is_ok_and(|action| action.handler == SIG_DFL);
+        let Some(signal) = (40..=64).rev().find(free) else { return Err(Cause::Unsupported) };
+        let action = Action::for_traps(on_request, true);
+        // SAFETY: `on_request` is async-signal-safe.
+        unsafe { sys::rt_sigaction(signal, &raw const action, core::ptr::null_mut()) }?;
+        Ok(Self { signal, unanswered: false })
+    }
+
+    fn ask(&mut self, tid: i32, stacks: &Stacks, end: u64) -> Result<Answer, Cause> {
+        let number = NUMBERS.fetch_add(1, SeqCst) & u64::from(u32::MAX);
+        STACKS.store(stacks.as_ptr() as u64, SeqCst);
+        STACKS_LEN.store(stacks.len() as u64, SeqCst);
+        ASKED.store(number, SeqCst);
+        let pid = sys::getpid();
+        let answer = match sys::sigqueue_thread(pid, tid, self.signal, &Info::queued(pid, MAGIC | number)) {
+            Ok(()) => self.wait(number, tid, end),
+            Err(Errno::SRCH) => Ok(Answer::Outside),
+            Err(errno) => Err(errno.into()),
+        };
+        ASKED.store(0, SeqCst);
+        answer
+    }
+
+    fn wait(&mut self, number: u64, tid: i32, end: u64) -> Result<Answer, Cause> {
+        loop {
+            let answered = ANSWERED.load(SeqCst);
+            if answered >> 2 == number {
+                return Ok(match answered & 3 {
+                    0 => Answer::Outside,
+                    1 => Answer::Inside,
+                    _ => Answer::Unclear,
+                });
+            }
+            // Signal 0 only asks whether the thread is there.
+            if sys::tgkill(sys::getpid(), tid, 0).is_err() {
+                return Ok(Answer::Outside);
+            }
+            if sys::now() >= end {
+                self.unanswered = true;
+                return Err(Cause::TimedOut);
+            }
+            sys::nap(20_000);
+        }
+    }
+
+    /// Gives the signal back, unless somebody still has it pending and would die of its default action.
+    fn release(self) {
+        if !self.unanswered {
+            // SAFETY: no handler is involved.
+            let _ = unsafe { sys::rt_sigaction(self.signal, &Action::DEFAULT, core::ptr::null_mut()) };
+        }
+    }
+}
+
+/// Looks at the thread that it interrupts. Async-signal-safe like the trap handler.
+unsafe extern "C" fn on_request(_: i32, info: *mut Info, context: *mut UContext) {
+    // SAFETY: the kernel's pointers into this thread's signal frame.
+    let (info, context) = unsafe { (&*info, &mut *context) };
+    let Some(number) = info.value.checked_sub(MAGIC).filter(|_| info.code == CODE_QUEUE) else { return };
+    // Inside the table before the number is compared: what is searched is freed only after the request has been taken
+    // back and the table has been left by all.
+    let Some(view) = published().enter() else { return };
+    if ASKED.load(SeqCst) != number {
+        return;
+    }
+    let table = view.table();
+    let regs = &mut context.regs;
+    if is_boundary(regs.rip, table.sites)
+        && let Resolution::Do(effect) =
+            resolve::<textpoke_core::isa::X86_64>(Some(table), regs.rip, &regs.for_resolve(), true)
+    {
+        // The trap there would do the same a moment later.
+        // SAFETY: the thread stands on an inner boundary, from where it goes on in the copy: a jump.
+        unsafe { regs.apply(effect) };
+    }
+    let (start, len) = (STACKS.load(SeqCst) as *const (u64, u64), STACKS_LEN.load(SeqCst) as usize);
+    // SAFETY: see above.
+    let stacks = unsafe { core::slice::from_raw_parts(start, len) };
+    let answer = search(regs.rsp, table.sites, stacks);
+    ANSWERED.store(number << 2 | answer as u64, SeqCst);
+}
+
+fn is_boundary(pc: u64, sites: &[Site]) -> bool {
+    let behind = sites.partition_point(|site| site.addr < pc);
+    let Some(site) = behind.checked_sub(1).and_then(|i| sites.get(i)) else { return false };
+    let offset = (pc - site.addr) as usize;
+    offset < site.len() && site.begins_at(offset)
+}
+
+/// Searches a stack from `sp` to the end of its mapping, and those that signal frames on it interrupted.
+fn search(sp: u64, sites: &[Site], stacks: &[(u64, u64)]) -> Answer {
+    let holding = |sp: u64| {
+        let i = stacks.partition_point(|&(_, end)| end <= sp);
+        stacks.get(i).filter(|&&(start, _)| start <= sp).copied()
+    };
+    let (first, last) = (sites[0].addr, sites[sites.len() - 1].end());
+    // The stack itself and, at the most, the alternate stack's way back to it; more would be a circle.
+    let mut sp = sp;
+    for _ in 0..4 {
+        let Some((_, end)) = holding(sp) else { return Answer::Unclear };
+        let mut interrupted = None;
+        let mut words = [0u64; 64];
+        // The three words before the one looked at: in a signal frame RSP, RIP and RFLAGS stand in front of the segments.
+        let mut past = [0u64; 3];
+        let mut at = sp & !7;
+        while at < end {
+            let want = words.len().min(((end - at) / 8) as usize);
+            let buf = bytes_of(&mut words[..want]);
+            let got = sys::read_own_memory(at, buf).unwrap_or(0) / 8;
+            for &word in &words[..got] {
+                if first < word && word < last && is_boundary(word, sites) {
+                    return Answer::Inside;
+                }
+                if word == USER_SEGMENTS && holding(past[0]).is_some_and(|(start, stop)| stop != end || past[0] < start)
+                {
+                    interrupted = Some(past[0]);
+                }
+                past = [past[1], past[2], word];
+            }
+            if got < want {
+                break;
+            }
+            at += 8 * got as u64;
+        }
+        match interrupted {
+            Some(next) => sp = next,
+            None => return Answer::Outside,
+        }
+    }
+    Answer::Outside
+}
+
+fn bytes_of(words: &mut [u64]) -> &mut [u8] {
+    // SAFETY: any bytes are valid words, and the length is theirs.
+    unsafe { core::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), size_of_val(words)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn site() -> Site {
+        let mut site = Site::single(0x7000_0000_1000, &[0x55, 0x48, 0x89, 0xe5, 0x53], &[0xe9, 0, 0, 0, 0]).unwrap();
+        site.inner = 0b1_0010;
+        site.copy = 9;
+        site
+    }
+
+    #[test]
+    fn only_inner_boundaries_count() {
+        let sites = [site()];
+        let inside: Vec<u64> = (0..8).filter(|i| is_boundary(site().addr + i, &sites)).collect();
+        assert_eq!(inside, [1, 4]);
+        assert!(!is_boundary(0, &sites));
+    }
+
+    #[test]
+    fn a_saved_pc_is_found_also_across_a_signal_frame() {
+        let sites = [site()];
+        let mut low = std::vec![0u64; 300];
+        let mut high = std::vec![0u64; 300];
+        let range = |v: &[u64]| (v.as_ptr() as u64, v.as_ptr_range().end as u64);
+        let mut stacks = std::vec![range(&low), range(&high)];
+        stacks.sort_unstable();
+        let sp = &raw const low[3] as u64;
+        assert_eq!(search(sp, &sites, &stacks), Answer::Outside);
+        high[250] = site().addr + 4;
+        assert_eq!(search(sp, &sites, &stacks), Answer::Outside, "another stack");
+        low[200] = &raw const high[100] as u64;
+        low[203] = USER_SEGMENTS;
+        assert_eq!(search(sp, &sites, &stacks), Answer::Inside, "the frame on `low` interrupted `high`");
+        high[250] = site().addr + 5;
+        assert_eq!(search(sp, &sites, &stacks), Answer::Outside, "behind the site");
+        low[299] = site().addr + 1;
+        assert_eq!(search(sp, &sites, &stacks), Answer::Inside);
+        assert_eq!(search(8, &sites, &stacks), Answer::Unclear);
+    }
+}

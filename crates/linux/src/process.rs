@@ -1,0 +1,372 @@
+//! The machine that patches the program it is linked into.
+
+use core::cell::UnsafeCell;
+use core::sync::atomic::AtomicU32;
+use std::boxed::Box;
+use std::fmt;
+use std::vec::Vec;
+
+use textpoke_core::isa::X86_64;
+use textpoke_core::{Cause, Direction, Kind, Plan, PlanError, Run, Site, Step, Unit, Verdict, drive};
+
+use crate::fault::{Failing, Fault};
+use crate::handler::{self, Installed};
+use crate::inside::{self, Stacks};
+use crate::live::{Hooks, Live};
+use crate::lock::{self, Guard};
+use crate::maps::{self, Unfit};
+use crate::signal::SIGTRAP;
+use crate::sync;
+use crate::sys::{self, Errno};
+use crate::table::Published;
+use crate::threads;
+
+/// How long a thread may block SIGTRAP, and a handler stay in its table, before that counts as for good. Nanoseconds.
+const PATIENCE: u64 = 200_000_000;
+
+/// Why nothing was patched, or not everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// The kernel refused something that every batch needs: what, and its `errno`.
+    Setup(&'static str, Errno),
+    /// The program has installed a SIGTRAP handler after textpoke did; traps would not arrive.
+    HandlerReplaced,
+    /// This thread blocks SIGTRAP; a trap would kill the process.
+    TrapBlocked(i32),
+    /// The process has a shadow stack, to which an emulated CALL cannot push.
+    ShadowStack,
+    /// The sites are not a plan.
+    Plan(PlanError),
+    /// A site cannot be written.
+    Unfit(Unfit),
+    /// The batch did not come to its end.
+    Failed(Verdict),
+    /// An earlier batch could neither be finished nor undone, and cannot be undone now.
+    Unrepaired(Verdict),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Setup(what, errno) => write!(f, "{what} failed ({errno})"),
+            Self::HandlerReplaced => f.write_str(
+                "the program installed its own SIGTRAP handler after textpoke's: install it before, textpoke passes on to it",
+            ),
+            Self::TrapBlocked(tid) => {
+                write!(f, "thread {tid} blocks SIGTRAP and would be killed by a trap: unblock SIGTRAP there")
+            }
+            Self::ShadowStack => f.write_str("a call or return cannot be patched in a process with a shadow stack"),
+            Self::Plan(error) => error.fmt(f),
+            Self::Unfit(Unfit::NotText(addr)) => write!(f, "no executable memory at {addr:#x}"),
+            Self::Unfit(Unfit::Shared(addr)) => write!(f, "the memory at {addr:#x} is shared with other processes"),
+            Self::Failed(verdict) => verdict_text(f, verdict),
+            Self::Unrepaired(verdict) => {
+                f.write_str("an earlier batch is still half done: ")?;
+                verdict_text(f, verdict)
+            }
+        }
+    }
+}
+
+fn verdict_text(f: &mut fmt::Formatter<'_>, verdict: &Verdict) -> fmt::Result {
+    match verdict {
+        Verdict::Performed(_) => f.write_str("performed"),
+        Verdict::Undone(reason) => {
+            write!(f, "undone, every site is as it was: {:?} in step {}", reason.cause, reason.step)
+        }
+        Verdict::Broken(first, second) => write!(
+            f,
+            "failed with {:?} in step {}, and undoing it failed with {:?}; traps stay handled, the next batch tries again",
+            first.cause, first.step, second.cause
+        ),
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<PlanError> for Error {
+    fn from(error: PlanError) -> Self {
+        Self::Plan(error)
+    }
+}
+
+/// What a batch cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// How often all cores were synchronised: the same for any number of sites.
+    pub syncs: u32,
+}
+
+/// What a batch may be given besides the plan.
+#[derive(Clone, Copy, Debug, Default)]
+#[doc(hidden)]
+pub struct Extras {
+    /// One counter per site, which counts its traps.
+    pub counts: Option<&'static [AtomicU32]>,
+    /// A step that shall fail.
+    pub fault: Option<Fault>,
+}
+
+/// A batch that has begun and not ended: what whoever holds the lock next must undo.
+struct Unfinished {
+    sites: &'static [Site],
+    kind: Kind,
+    /// In which it was asked for.
+    dir: Direction,
+}
+
+struct Engine {
+    ready: bool,
+    unfinished: Option<Unfinished>,
+}
+
+struct Shared(UnsafeCell<Engine>);
+// SAFETY: only touched through `Held`, which holds the lock.
+unsafe impl Sync for Shared {}
+
+static ENGINE: Shared = Shared(UnsafeCell::new(Engine { ready: false, unfinished: None }));
+
+/// The engine, locked.
+struct Held {
+    /// Declared for its drop, which unlocks.
+    _guard: Guard,
+}
+
+impl Held {
+    fn engine(&mut self) -> &mut Engine {
+        // SAFETY: the lock is held, and `&mut self` lends it once at a time.
+        unsafe { &mut *ENGINE.0.get() }
+    }
+
+    /// Locks the engine and puts in order what a fork, a panic or a failure left.
+    fn take() -> Result<Self, Error> {
+        let guard = lock::lock().map_err(|errno| Error::Setup("noticing forks (MADV_WIPEONFORK)", errno))?;
+        let forked = guard.forked;
+        let mut held = Self { _guard: guard };
+        if forked {
+            // Handlers of the parent's other threads are counted in the copied table for ever.
+            held.engine().ready = false;
+        }
+        if !held.engine().ready {
+            sync::register().map_err(|errno| Error::Setup("membarrier", errno))?;
+            if handler::installed().map_err(|errno| Error::Setup("rt_sigaction", errno))? == Installed::Never {
+                handler::install().map_err(|errno| Error::Setup("rt_sigaction", errno))?;
+            }
+            held.engine().ready = true;
+        }
+        held.repair(forked)?;
+        Ok(held)
+    }
+
+    fn repair(&mut self, forked: bool) -> Result<(), Error> {
+        let Some(unfinished) = self.engine().unfinished.take() else {
+            if forked {
+                handler::abandon_published();
+            }
+            return Ok(());
+        };
+        let Unfinished { sites, kind, dir } = unfinished;
+        // The sites hold any mixture, and the old table resolves it until the new one is published. The way back is
+        // that of a failed batch; there is nothing to compare with beforehand.
+        let back = |dir: Direction| -> Vec<Step> {
+            kind.program(dir).iter().copied().filter(|step| *step != Step::Verify { after: false }).collect()
+        };
+        let (forth, back) = (back(dir.opposite()), back(dir));
+        let run = Run::custom(&forth, &back, dir.opposite());
+        if forked {
+            handler::inherit_published(sites, dir.opposite());
+        }
+        let (verdict, _) = self.perform(sites, kind, dir.opposite(), Some(run), &Extras::default())?;
+        match verdict {
+            Verdict::Performed(_) => Ok(()),
+            other => Err(Error::Unrepaired(other)),
+        }
+    }
+
+    /// Performs a batch. `sites` is given up: freed at the end, unless somebody may still look at it.
+    fn perform(
+        &mut self,
+        sites: &'static [Site],
+        kind: Kind,
+        dir: Direction,
+        run: Option<Run<'_>>,
+        extras: &Extras,
+    ) -> Result<(Verdict, u32), Error> {
+        let plan = Plan::new(sites)?;
+        let ranges = ranges(sites, kind)?;
+        self.engine().unfinished = Some(Unfinished { sites, kind, dir });
+        let hooks = InProcess { keep: Vec::new(), left: true };
+        // SAFETY: 1. the duty of `apply`'s caller. 2. Just read, or unused. 3. The handler is installed. 4. The lock is
+        // held. 5. The sites are leaked unless the batch came to an end.
+        let mut live = unsafe { Live::new(plan, kind, dir, &ranges, handler::published(), hooks) };
+        if let Some(counts) = extras.counts.filter(|counts| counts.len() >= sites.len()) {
+            // SAFETY: static.
+            live = unsafe { live.count_traps(counts.as_ptr()) };
+        }
+        let run = run.unwrap_or_else(|| live.run());
+        let verdict = match extras.fault {
+            None => drive(run, &mut live),
+            Some(fault) => drive(run, &mut Failing { inner: &mut live, fault, performed: 0 }),
+        };
+        let syncs = live.syncs();
+        let left = core::mem::take(live.hooks()).finish();
+        if let Verdict::Broken(..) = verdict {
+            return Ok((verdict, syncs));
+        }
+        self.engine().unfinished = None;
+        if left {
+            // SAFETY: made by `Box::leak`; withdrawn, and nobody is inside.
+            drop(unsafe { Box::from_raw(core::ptr::from_ref(sites).cast_mut()) });
+        }
+        Ok((verdict, syncs))
+    }
+}
+
+/// The ranges for a window, or none where no window is needed.
+fn ranges(sites: &[Site], kind: Kind) -> Result<Vec<crate::Range>, Error> {
+    let wide = |step: &Step| matches!(step, Step::Store { unit, .. } if *unit > Unit::Byte);
+    let window =
+        sites.len() > 1 || [Direction::Install, Direction::Remove].iter().any(|&d| kind.program(d).iter().any(wide));
+    if !window {
+        return Ok(Vec::new());
+    }
+    let mappings = maps::read().map_err(|errno| Error::Setup("/proc/self/maps", errno))?;
+    maps::holding(&mappings, sites).map_err(Error::Unfit)
+}
+
+/// The hooks of the process itself.
+#[derive(Debug)]
+struct InProcess {
+    /// What handlers of directed signals may be reading.
+    keep: Vec<Stacks>,
+    /// Whether every handler has left the tables.
+    left: bool,
+}
+
+impl Default for InProcess {
+    fn default() -> Self {
+        Self { keep: Vec::new(), left: true }
+    }
+}
+
+impl InProcess {
+    /// Frees what nobody looks at; returns whether nobody does.
+    fn finish(self) -> bool {
+        if !self.left {
+            core::mem::forget(self.keep);
+        }
+        self.left
+    }
+}
+
+impl Hooks for InProcess {
+    fn await_none_inside(&mut self, sites: &[Site]) -> Result<(), Cause> {
+        inside::await_none_inside(sites, &mut self.keep)
+    }
+
+    /// Withdraws the table and waits for the handlers in it.
+    ///
+    /// A thread that has trapped and not reached the handler yet needs no waiting for here: the handler stays installed,
+    /// and finds a byte that is no trap any more. A handler that does not leave (its thread is held by a debugger, or
+    /// was a vfork child that was killed in it) cannot hold up anybody either: it keeps the table, others get a new
+    /// place. What it decides is what the thread would have done had it been as late *behind* the instruction.
+    fn retire(&mut self, published: &Published) -> Result<(), Cause> {
+        published.withdraw();
+        if published.drain(PATIENCE).is_err() {
+            handler::abandon_published();
+            self.left = false;
+        }
+        Ok(())
+    }
+}
+
+/// Makes the process ready to be patched: registers it with membarrier and installs the SIGTRAP handler. Once is enough.
+///
+/// # Errors
+/// [`Error::Setup`], and [`Error::Unrepaired`] as [`apply`].
+pub fn prepare() -> Result<(), Error> {
+    Held::take().map(drop)
+}
+
+/// Whether every thread can take a trap now: the handler is in place and nobody blocks SIGTRAP.
+///
+/// # Errors
+/// [`Error::HandlerReplaced`], [`Error::TrapBlocked`], [`Error::Setup`].
+pub fn can_trap() -> Result<(), Error> {
+    if handler::installed().map_err(|errno| Error::Setup("rt_sigaction", errno))? != Installed::Ours {
+        return Err(Error::HandlerReplaced);
+    }
+    match threads::blocker(SIGTRAP, PATIENCE) {
+        Ok(None) => Ok(()),
+        Ok(Some(tid)) => Err(Error::TrapBlocked(tid)),
+        Err(errno) => Err(Error::Setup("/proc/self/task", errno)),
+    }
+}
+
+/// Performs one batch on this process while its threads run.
+///
+/// Waits for a batch of another thread. Must not be called in a signal handler. A fork child may call it: a batch that
+/// was under way in the parent is undone first.
+///
+/// # Errors
+/// Nothing has changed, unless the error is [`Error::Failed`] or [`Error::Unrepaired`] with [`Verdict::Broken`].
+///
+/// # Safety
+/// For every site, from the call on for good:
+/// 1. Executing the old or the new bytes, at any moment and in any order among sites, must be something the program can
+///    bear. The copy and the stand-in, where given, do what the old and the new bytes do, and stay mapped.
+/// 2. No code branches into a site behind its head, but onto boundaries that are marked in [`Site::inner`], and nobody
+///    else writes to it. The text stays mapped until the call has returned.
+/// 3. Where old or new is a CALL, nothing is in use below the stack pointer.
+/// 4. With [`Kind::Word`]: the CPU executes either form of an instruction that is changed with one aligned 8-byte store.
+/// 5. No thread begins to block SIGTRAP, or to handle it otherwise, and then executes a site, while the call runs.
+pub unsafe fn apply(sites: &[Site], kind: Kind, dir: Direction) -> Result<Report, Error> {
+    // SAFETY: the same duties.
+    unsafe { apply_with(sites, kind, dir, &Extras::default()) }
+}
+
+/// [`apply`] with counters and faults.
+///
+/// # Safety
+/// As for [`apply`].
+#[doc(hidden)]
+pub unsafe fn apply_with(sites: &[Site], kind: Kind, dir: Direction, extras: &Extras) -> Result<Report, Error> {
+    let mut plan = Plan::<X86_64>::new(sites)?;
+    let traps = uses_traps(kind);
+    if traps {
+        plan = plan.trappable()?;
+        if sys::has_shadow_stack() && moves_the_stack(&plan) {
+            return Err(Error::ShadowStack);
+        }
+    }
+    let mut held = Held::take()?;
+    if traps {
+        can_trap()?;
+    }
+    let sites: &'static [Site] = Box::leak(Box::from(plan.sites()));
+    let (verdict, syncs) = held.perform(sites, kind, dir, None, extras)?;
+    match verdict {
+        Verdict::Performed(_) => Ok(Report { syncs }),
+        other => Err(Error::Failed(other)),
+    }
+}
+
+/// Whether a protocol has threads run into traps.
+pub fn uses_traps(kind: Kind) -> bool {
+    kind.program(Direction::Install).contains(&Step::Publish)
+}
+
+/// Whether a trap of the plan would have to act as a CALL or RET.
+fn moves_the_stack(plan: &Plan<'_, X86_64>) -> bool {
+    use textpoke_core::isa::Isa;
+    use textpoke_core::trap::Effect;
+    let acts = |addr: u64, bytes: &[u8], code: u64| {
+        let effect = X86_64::decode(addr, bytes).map(|insn| X86_64::effect(insn, &Default::default()));
+        code == 0 && matches!(effect, Some(Effect::Call { .. } | Effect::Return { .. }))
+    };
+    plan.sites().iter().any(|site| {
+        acts(site.addr, site.after(Direction::Install), site.stand_in)
+            || acts(site.addr, site.after(Direction::Remove), site.copy)
+    })
+}
