@@ -19,7 +19,7 @@ use crate::pointers::{Pointers, pointers};
 use crate::reason::Reason;
 use crate::rseq::sequences;
 use crate::site::Site;
-use crate::symbols::symbols;
+use crate::symbols::{self_checked, symbols};
 use crate::text::{Mark, Marks, Text};
 
 /// What the caller knows and the file does not show.
@@ -55,6 +55,9 @@ struct Analysis<'i, 'a> {
     /// Per unwind entry: its exception table cannot be read.
     opaque: Vec<bool>,
     jumps: HashMap<u64, Jump>,
+    checked: Vec<Range<u64>>,
+    /// What compilers made has unwind entries in this file.
+    unwound: bool,
 }
 
 impl<'i, 'a> Analysis<'i, 'a> {
@@ -62,7 +65,8 @@ impl<'i, 'a> Analysis<'i, 'a> {
         let text = Text::of(image);
         let mut marks = Marks::new(&text);
         let unwind = Unwind::of(image);
-        let mut all = fragments(image, &text, &symbols(image), &unwind, &mut marks);
+        let symbols = symbols(image);
+        let mut all = fragments(image, &text, &symbols, &unwind, &mut marks);
         let found = pointers(image, &text);
         for start in [image.entry_point(), image.dynamic.init, image.dynamic.fini] {
             marks.set(Mark::Taken, start);
@@ -84,7 +88,11 @@ impl<'i, 'a> Analysis<'i, 'a> {
             indirect: flow.indirect,
             pointers: found,
             jumps: HashMap::new(),
+            checked: self_checked(&symbols),
+            unwound: false,
         };
+        let covered = analysis.all.iter().filter(|f| analysis.unwind.covering(f.start).is_some()).count();
+        analysis.unwound = image.is_go() || 2 * covered >= analysis.all.len();
         analysis.mark_landing_pads();
         analysis
     }
@@ -187,6 +195,7 @@ impl<'i, 'a> Analysis<'i, 'a> {
             patched: &self.pointers.patched,
             rseq: &rseq,
             reserved: &options.reserved,
+            checked: &self.checked,
         };
         let parts = self.parts();
         let mut body = Body::default();
@@ -224,7 +233,8 @@ impl<'i, 'a> Analysis<'i, 'a> {
         }
         body.load(self.image, core::iter::once(fragment).chain(own.iter().map(|&i| &self.all[i])));
         function.entry = self.entry(ground, body, fragment);
-        if !body.sound {
+        // Without its entry nobody needs its exits.
+        if function.entry.is_err() {
             return function;
         }
         if special == Some(Special::EntryOnly) || switches_stack(&body.insns) {
@@ -262,6 +272,14 @@ impl<'i, 'a> Analysis<'i, 'a> {
     fn entry(&self, ground: &Ground<'_, '_>, body: &Body, fragment: &Fragment) -> Result<Site, Reason> {
         if fragment.ifunc {
             return Err(Reason::Ifunc);
+        }
+        match self.unwind.covering(fragment.start) {
+            None if self.unwound => return Err(Reason::NoUnwindEntry),
+            // A symbol in the middle of an unwind entry, where the frame is not that of a fresh call.
+            Some(fde) if fde.start != fragment.start && self.unwind.cfa_at(fragment.start) != Some(Cfa::ENTRY) => {
+                return Err(Reason::Cold);
+            }
+            _ => {}
         }
         if !body.sound {
             return Err(Reason::Undecodable);

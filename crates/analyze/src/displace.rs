@@ -20,6 +20,8 @@ pub(crate) struct Ground<'g, 'a> {
     pub rseq: &'g [Range<u64>],
     /// Reserved by the caller for other patches.
     pub reserved: &'g [Range<u64>],
+    /// Hashed by the program itself.
+    pub checked: &'g [Range<u64>],
 }
 
 impl Ground<'_, '_> {
@@ -32,6 +34,9 @@ impl Ground<'_, '_> {
         let hit = |r: &Range<u64>| r.start < end && start < r.end;
         if self.rseq.iter().any(hit) {
             return Err(Reason::RseqSection);
+        }
+        if self.checked.iter().any(hit) {
+            return Err(Reason::SelfChecked);
         }
         if self.reserved.iter().any(hit) {
             return Err(Reason::StaticKeySite);

@@ -223,6 +223,12 @@ impl<'a> Image<'a> {
         !self.interpreted && self.dynamic.needed == 0 && self.entry != 0
     }
 
+    /// Made by the Go compiler, whose runtime knows all code by address and moves stacks.
+    pub(crate) fn is_go(&self) -> bool {
+        let of_go = |name: &str| matches!(name, ".gopclntab" | ".data.rel.ro.gopclntab" | ".note.go.buildid" | ".go.buildinfo");
+        self.sections.iter().flatten().any(|s| of_go(&s.name))
+    }
+
     /// The GNU build id, where the linker left one.
     pub fn build_id(&self) -> Option<&'a [u8]> {
         self.build_id

@@ -56,7 +56,7 @@ pub struct Function {
     pub kind: Kind,
     /// The bytes to displace at the entry, or why not.
     pub entry: Result<Site, Reason>,
-    /// Exits that can be patched. They overlap neither each other nor any entry.
+    /// Exits that can be patched; none if the entry cannot. They overlap neither each other nor any entry.
     pub exits: Vec<ExitSite>,
     /// Exits that cannot, each with its address and the reason.
     pub blocked_exits: Vec<(u64, Reason)>,

@@ -45,6 +45,11 @@ pub enum Reason {
     TrapInstruction,
     /// Not inside the executable bytes of the file.
     OutsideText,
+    /// No unwind entry, in a file that has them: code of an assembler or of a generator, which may be
+    /// copied, or entered in the middle, by means that the file does not show.
+    NoUnwindEntry,
+    /// A part of the program checks that these bytes never change (FIPS modules do).
+    SelfChecked,
     /// The code is writable as well as executable: the program may change it itself.
     WritableText,
     /// The dynamic linker changes these bytes when it loads the file.
@@ -117,6 +122,8 @@ impl fmt::Display for Reason {
             Self::SharedCode => "the code belongs to two functions",
             Self::TrapInstruction => "a breakpoint instruction is there already",
             Self::OutsideText => "not inside the executable bytes of the file",
+            Self::NoUnwindEntry => "no unwind entry: hand-written or generated code, used in ways the file does not show",
+            Self::SelfChecked => "the program checks that these bytes never change",
             Self::WritableText => "the code is writable: the program may change it itself",
             Self::RelocatedAtLoad => "the dynamic linker changes these bytes at load time",
             Self::UnresolvedJump => "an indirect jump of the function may lead into the bytes",

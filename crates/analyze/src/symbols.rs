@@ -1,5 +1,7 @@
 //! Symbol tables: `.symtab`, `.dynsym`, and the dynamic table's own when section headers are gone.
 
+use core::ops::Range;
+
 use crate::elf::{Image, SHT_DYNSYM, SHT_SYMTAB, Section, slice, string_at, u16_at, u32_at, u64_at};
 use crate::functions::Source;
 
@@ -48,6 +50,15 @@ pub(crate) fn symbols<'a>(image: &Image<'a>) -> Vec<Symbol<'a>> {
         read_table(table, strings, Source::Dynsym, &mut all);
     }
     all
+}
+
+/// Code that cryptographic modules hash to see that it is what was certified.
+pub(crate) fn self_checked(symbols: &[Symbol<'_>]) -> Vec<Range<u64>> {
+    let address = |name| symbols.iter().find(|s| s.name == name).map(|s| s.vaddr);
+    [("BORINGSSL_bcm_text_start", "BORINGSSL_bcm_text_end"), ("FIPS_text_start", "FIPS_text_end")]
+        .into_iter()
+        .filter_map(|(start, end)| Some(address(start)?..address(end)?))
+        .collect()
 }
 
 /// Address of the symbol with this index in the dynamic symbol table, if the file defines it.
