@@ -93,15 +93,28 @@ pub(crate) fn current(sig: i32) -> Result<Action> {
 unsafe extern "C" fn on_sigtrap(sig: i32, info: *mut Info, context: *mut UContext) {
     // SAFETY: the kernel's pointers into this thread's signal frame.
     let (info, context) = unsafe { (&mut *info, &mut *context) };
+    let mut place = published();
     // SAFETY: the frame is our own; the sites are the engine's callers' responsibility.
-    if unsafe { on_trap(published(), info, context) } {
-        return;
+    while !unsafe { on_trap(place, info, context) } {
+        // Tables move to another place only when a handler does not leave the old one.
+        if core::ptr::eq(place, published()) {
+            // SAFETY: as above.
+            return unsafe { pass_on(sig, info, context) };
+        }
+        place = published();
     }
+}
+
+/// For a signal that is none of our traps.
+///
+/// # Safety
+/// The arguments must be those of the calling thread's innermost signal frame.
+unsafe fn pass_on(sig: i32, info: &mut Info, context: &mut UContext) {
     if info.code != CODE_INT3 {
-        // SAFETY: as above.
+        // SAFETY: the caller's duty.
         unsafe { on_coalesced_trap(published(), context) };
     }
-    // SAFETY: as above; nothing is held here that a handler which never returns could keep.
+    // SAFETY: the caller's duty; nothing is held here that a handler which never returns could keep.
     unsafe { chain(sig, info, context) };
 }
 
@@ -118,8 +131,12 @@ unsafe fn chain(sig: i32, info: &mut Info, context: &mut UContext) {
     if handler == SIG_DFL || (handler == SIG_IGN && info.code > 0) {
         // SAFETY: the default action has no handler to go wrong.
         let _ = unsafe { sys::rt_sigaction(SIGTRAP, &Action::DEFAULT, core::ptr::null_mut()) };
-        // Delivered when the mask is restored, at our return at the latest.
-        let _ = sys::sigqueue_thread(sys::getpid(), sys::gettid(), SIGTRAP, info);
+        // Kept back until our return restores the mask, so that the core dump shows the interrupted code and not us.
+        let _ = sys::set_sigmask(!0);
+        let (pid, tid) = (sys::getpid(), sys::gettid());
+        if sys::sigqueue_thread(pid, tid, SIGTRAP, info).is_err() {
+            let _ = sys::tgkill(pid, tid, SIGTRAP);
+        }
         return;
     }
     if handler == SIG_IGN {

@@ -13,7 +13,7 @@ use crate::journal::Journal;
 use crate::range::Range;
 use crate::sync;
 use crate::table::Published;
-use crate::text::{ProcMem, Window};
+use crate::text::{PAGE, ProcMem, Window};
 
 /// The steps that depend on where the machine runs.
 pub trait Hooks {
@@ -147,7 +147,7 @@ impl<'a, H: Hooks> Live<'a, H> {
         let narrow = unit <= ProcMem::GUARANTEES;
         if self.prefer == Prefer::ProcMem
             && narrow
-            && let Ok(mem) = ProcMem::open()
+            && let Ok(mem) = self.proc_mem()
         {
             self.writer = Writer::ProcMem(mem);
             return Ok(());
@@ -159,9 +159,22 @@ impl<'a, H: Hooks> Live<'a, H> {
         match unsafe { Window::open(self.ranges, self.sites) } {
             Ok(window) => self.writer = Writer::Window(window),
             Err(errno) if !narrow => return Err(errno.into()),
-            Err(errno) => self.writer = Writer::ProcMem(ProcMem::open().map_err(|_| errno)?),
+            Err(errno) => self.writer = Writer::ProcMem(self.proc_mem().map_err(|_| errno)?),
         }
         Ok(())
+    }
+
+    /// A writer that has shown on every page of every site that it can write there.
+    fn proc_mem(&self) -> crate::sys::Result<ProcMem> {
+        let mem = ProcMem::open()?;
+        let mut claimed = 0;
+        for addr in self.sites.iter().flat_map(|site| [site.addr, site.end() - 1]) {
+            if addr >= claimed {
+                mem.claim(addr)?;
+                claimed = (addr & !(PAGE - 1)) + PAGE;
+            }
+        }
+        Ok(mem)
     }
 
     fn verify(&self, after: bool) -> Result<(), Cause> {

@@ -7,18 +7,20 @@ use std::fmt;
 use std::vec::Vec;
 
 use textpoke_core::isa::X86_64;
-use textpoke_core::{Cause, Direction, Kind, Plan, PlanError, Run, Site, Step, Unit, Verdict, drive};
+use textpoke_core::{Cause, Direction, Kind, Plan, PlanError, Run, Site, Step, Verdict, drive};
 
 use crate::fault::{Failing, Fault};
 use crate::handler::{self, Installed};
 use crate::inside::{self, Stacks};
-use crate::live::{Hooks, Live};
+use crate::live::{Hooks, Live, Prefer};
 use crate::lock::{self, Guard};
 use crate::maps::{self, Unfit};
+use crate::range::Range;
 use crate::signal::SIGTRAP;
 use crate::sync;
 use crate::sys::{self, Errno};
 use crate::table::Published;
+use crate::text::ProcMem;
 use crate::threads;
 
 /// How long a thread may block SIGTRAP, and a handler stay in its table, before that counts as for good. Nanoseconds.
@@ -109,8 +111,11 @@ pub struct Extras {
 }
 
 /// A batch that has begun and not ended: what whoever holds the lock next must undo.
+#[derive(Clone, Copy)]
 struct Unfinished {
     sites: &'static [Site],
+    /// With the protections from before the batch, which /proc does not show while its window is open.
+    ranges: &'static [Range],
     kind: Kind,
     /// In which it was asked for.
     dir: Direction,
@@ -118,6 +123,8 @@ struct Unfinished {
 
 struct Engine {
     ready: bool,
+    /// Whether `/proc/self/mem` writes to text; some kernels are configured not to.
+    proc_mem: bool,
     unfinished: Option<Unfinished>,
 }
 
@@ -125,7 +132,7 @@ struct Shared(UnsafeCell<Engine>);
 // SAFETY: only touched through `Held`, which holds the lock.
 unsafe impl Sync for Shared {}
 
-static ENGINE: Shared = Shared(UnsafeCell::new(Engine { ready: false, unfinished: None }));
+static ENGINE: Shared = Shared(UnsafeCell::new(Engine { ready: false, proc_mem: false, unfinished: None }));
 
 /// The engine, locked.
 struct Held {
@@ -153,6 +160,7 @@ impl Held {
             if handler::installed().map_err(|errno| Error::Setup("rt_sigaction", errno))? == Installed::Never {
                 handler::install().map_err(|errno| Error::Setup("rt_sigaction", errno))?;
             }
+            held.engine().proc_mem = ProcMem::open().is_ok_and(|mem| mem.claim(text_of_ours()).is_ok());
             held.engine().ready = true;
         }
         held.repair(forked)?;
@@ -160,46 +168,41 @@ impl Held {
     }
 
     fn repair(&mut self, forked: bool) -> Result<(), Error> {
-        let Some(unfinished) = self.engine().unfinished.take() else {
+        let Some(unfinished) = self.engine().unfinished else {
             if forked {
                 handler::abandon_published();
             }
             return Ok(());
         };
-        let Unfinished { sites, kind, dir } = unfinished;
+        let Unfinished { sites, kind, dir, .. } = unfinished;
         // The sites hold any mixture, and the old table resolves it until the new one is published. The way back is
         // that of a failed batch; there is nothing to compare with beforehand.
-        let back = |dir: Direction| -> Vec<Step> {
+        let program = |dir: Direction| -> Vec<Step> {
             kind.program(dir).iter().copied().filter(|step| *step != Step::Verify { after: false }).collect()
         };
-        let (forth, back) = (back(dir.opposite()), back(dir));
-        let run = Run::custom(&forth, &back, dir.opposite());
-        if forked {
+        let (forth, back) = (program(dir.opposite()), program(dir));
+        if forked && uses_traps(kind) {
             handler::inherit_published(sites, dir.opposite());
         }
-        let (verdict, _) = self.perform(sites, kind, dir.opposite(), Some(run), &Extras::default())?;
-        match verdict {
-            Verdict::Performed(_) => Ok(()),
-            other => Err(Error::Unrepaired(other)),
+        let run = Run::custom(&forth, &back, dir.opposite());
+        match self.perform(unfinished, dir.opposite(), Some(run), &Extras::default()) {
+            (Verdict::Performed(_), _) => Ok(()),
+            (other, _) => Err(Error::Unrepaired(other)),
         }
     }
 
-    /// Performs a batch. `sites` is given up: freed at the end, unless somebody may still look at it.
-    fn perform(
-        &mut self,
-        sites: &'static [Site],
-        kind: Kind,
-        dir: Direction,
-        run: Option<Run<'_>>,
-        extras: &Extras,
-    ) -> Result<(Verdict, u32), Error> {
-        let plan = Plan::new(sites)?;
-        let ranges = ranges(sites, kind)?;
-        self.engine().unfinished = Some(Unfinished { sites, kind, dir });
-        let hooks = InProcess { keep: Vec::new(), left: true };
-        // SAFETY: 1. the duty of `apply`'s caller. 2. Just read, or unused. 3. The handler is installed. 4. The lock is
-        // held. 5. The sites are leaked unless the batch came to an end.
-        let mut live = unsafe { Live::new(plan, kind, dir, &ranges, handler::published(), hooks) };
+    /// Performs a batch in direction `dir`. The sites and ranges are given up: freed at the end, unless somebody may
+    /// still look at them or the batch is not at its end.
+    fn perform(&mut self, batch: Unfinished, dir: Direction, run: Option<Run<'_>>, extras: &Extras) -> (Verdict, u32) {
+        let Unfinished { sites, ranges, kind, .. } = batch;
+        // From here on, whoever takes the lock after a panic or a fork finds what to undo.
+        self.engine().unfinished = Some(batch);
+        let hooks = InProcess::default();
+        let plan = Plan::new(sites).expect("the caller checked the plan");
+        let prefer = if sites.len() == 1 && self.engine().proc_mem { Prefer::ProcMem } else { Prefer::Window };
+        // SAFETY: 1. the duty of `apply`'s caller. 2. Read from /proc, or no window is used. 3. The handler is
+        // installed. 4. The lock is held. 5. The sites are leaked unless the batch comes to an end.
+        let mut live = unsafe { Live::new(plan, kind, dir, ranges, handler::published(), hooks) }.prefer(prefer);
         if let Some(counts) = extras.counts.filter(|counts| counts.len() >= sites.len()) {
             // SAFETY: static.
             live = unsafe { live.count_traps(counts.as_ptr()) };
@@ -212,27 +215,34 @@ impl Held {
         let syncs = live.syncs();
         let left = core::mem::take(live.hooks()).finish();
         if let Verdict::Broken(..) = verdict {
-            return Ok((verdict, syncs));
+            return (verdict, syncs);
         }
         self.engine().unfinished = None;
         if left {
-            // SAFETY: made by `Box::leak`; withdrawn, and nobody is inside.
-            drop(unsafe { Box::from_raw(core::ptr::from_ref(sites).cast_mut()) });
+            // SAFETY: both made by `Box::leak`; the table is withdrawn, and nobody is inside.
+            unsafe {
+                drop(Box::from_raw(core::ptr::from_ref(sites).cast_mut()));
+                drop(Box::from_raw(core::ptr::from_ref(ranges).cast_mut()));
+            }
         }
-        Ok((verdict, syncs))
+        (verdict, syncs)
+    }
+
+    /// The ranges for a window, or none where no window is needed.
+    fn ranges(&mut self, sites: &[Site], kind: Kind) -> Result<Vec<Range>, Error> {
+        let wide = |step: &Step| matches!(step, Step::Store { unit, .. } if *unit > ProcMem::GUARANTEES);
+        let wide = kind.program(Direction::Install).iter().chain(kind.program(Direction::Remove)).any(wide);
+        if sites.len() == 1 && !wide && self.engine().proc_mem {
+            return Ok(Vec::new());
+        }
+        let mappings = maps::read().map_err(|errno| Error::Setup("/proc/self/maps", errno))?;
+        maps::holding(&mappings, sites).map_err(Error::Unfit)
     }
 }
 
-/// The ranges for a window, or none where no window is needed.
-fn ranges(sites: &[Site], kind: Kind) -> Result<Vec<crate::Range>, Error> {
-    let wide = |step: &Step| matches!(step, Step::Store { unit, .. } if *unit > Unit::Byte);
-    let window =
-        sites.len() > 1 || [Direction::Install, Direction::Remove].iter().any(|&d| kind.program(d).iter().any(wide));
-    if !window {
-        return Ok(Vec::new());
-    }
-    let mappings = maps::read().map_err(|errno| Error::Setup("/proc/self/maps", errno))?;
-    maps::holding(&mappings, sites).map_err(Error::Unfit)
+/// A byte of text that nobody patches.
+fn text_of_ours() -> u64 {
+    crate::signal::restorer as *const () as u64
 }
 
 /// The hooks of the process itself.
@@ -344,11 +354,11 @@ pub unsafe fn apply_with(sites: &[Site], kind: Kind, dir: Direction, extras: &Ex
     if traps {
         can_trap()?;
     }
-    let sites: &'static [Site] = Box::leak(Box::from(plan.sites()));
-    let (verdict, syncs) = held.perform(sites, kind, dir, None, extras)?;
-    match verdict {
-        Verdict::Performed(_) => Ok(Report { syncs }),
-        other => Err(Error::Failed(other)),
+    let ranges = Box::leak(held.ranges(plan.sites(), kind)?.into_boxed_slice());
+    let sites = Box::leak(Box::from(plan.sites()));
+    match held.perform(Unfinished { sites, ranges, kind, dir }, dir, None, extras) {
+        (Verdict::Performed(_), syncs) => Ok(Report { syncs }),
+        (other, _) => Err(Error::Failed(other)),
     }
 }
 

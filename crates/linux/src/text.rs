@@ -182,6 +182,14 @@ impl ProcMem {
         whole(sys::pread(self.fd, buf, addr)?, buf.len())
     }
 
+    /// Makes sure that the byte at `addr` can be stored, and its page private, by storing what is there.
+    pub fn claim(&self, addr: u64) -> Result {
+        let mut byte = [0];
+        self.read(addr, &mut byte)?;
+        // SAFETY: the same byte again harms nobody.
+        unsafe { self.store(addr, &byte) }
+    }
+
     /// Stores bytes, in any order and widths.
     ///
     /// # Safety

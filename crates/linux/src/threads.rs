@@ -159,24 +159,25 @@ fn parse(digits: &[u8], radix: u32) -> Option<u64> {
 
 /// A thread that blocks `signal` and may execute program code, if there is one.
 ///
-/// libc blocks all signals for moments when it creates threads or starts programs, so a thread counts only if it still
-/// blocks the signal when asked again for up to `patience` nanoseconds.
+/// libc blocks all signals for moments when it creates threads or starts programs, so a thread counts only if it is not
+/// once seen without for `patience` nanoseconds.
 pub(crate) fn blocker(signal: i32, patience: u64) -> Result<Option<i32>> {
     let tasks = Tasks::open()?;
-    let blocks = |tid: i32| {
-        let blocked =
-            |status: Status| status.blocked & crate::signal::bit(signal) != 0 && !b"ZX".contains(&status.state);
-        tasks.status(tid).is_some_and(blocked) && tasks.is_worker(tid) == Some(false)
+    let blocks = |tid: &i32| {
+        let blocked = |s: Status| s.blocked & crate::signal::bit(signal) != 0 && !b"ZX".contains(&s.state);
+        tasks.status(*tid).is_some_and(blocked) && tasks.is_worker(*tid) == Some(false)
     };
+    let mut suspects: Vec<i32> = tasks.list()?.into_iter().filter(blocks).collect();
     let mut start = None;
-    loop {
-        let Some(tid) = tasks.list()?.into_iter().find(|&tid| blocks(tid)) else { return Ok(None) };
+    while let Some(&suspect) = suspects.first() {
         let now = sys::now();
         if now - *start.get_or_insert(now) >= patience {
-            return Ok(Some(tid));
+            return Ok(Some(suspect));
         }
-        sys::nap(100_000);
+        sys::nap(50_000);
+        suspects.retain(blocks);
     }
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -198,7 +199,7 @@ mod tests {
         let all = tasks.list().unwrap();
         assert!(all.contains(&tid) && all.contains(&sys::gettid()));
         assert_eq!(tasks.status(tid).unwrap().blocked, crate::signal::bit(10));
-        assert_eq!(blocker(10, 1_000_000), Ok(Some(tid)));
+        assert_eq!(blocker(10, 100_000_000), Ok(Some(tid)));
         assert_eq!(tasks.is_worker(tid), Some(false));
         let asleep = || matches!(tasks.place(tid), Some(Place::Asleep { sp, pc }) if sp != 0 && pc != 0);
         while !asleep() {
