@@ -5,11 +5,17 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// A bar over `total` steps named `what`; invisible when nobody is watching.
+/// A bar over `total` records, named `what`; invisible when nobody is watching, and when it would
+/// be over before it is noticed.
 #[must_use]
 pub fn bar(what: &'static str, total: u64) -> ProgressBar {
-    // A million records are read in less time than a bar takes to be noticed.
-    if total < 1_000_000 || !std::io::stderr().is_terminal() {
+    if total < 1_000_000 { ProgressBar::hidden() } else { always(what, total) }
+}
+
+/// A bar over `total` slow steps, named `what`; invisible when nobody is watching.
+#[must_use]
+pub fn always(what: &'static str, total: u64) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());

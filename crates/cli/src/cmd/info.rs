@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::cmd::record::DEFAULT_OUTPUT;
 use crate::data::meta::{ExitKind, SiteKind};
-use crate::data::record::RECORD_LEN;
+use crate::data::record::RECORD_BYTES;
 use crate::data::trace::Trace;
 use crate::error::{Error, Result};
 use crate::names;
@@ -151,7 +151,7 @@ fn describe(trace: &Trace, each_refused: bool, paint: Paint) -> String {
     line("records", &format!(
         "{} ({})",
         text::count(trace.total_records()),
-        text::bytes(trace.total_records() * RECORD_LEN as u64)
+        text::bytes(trace.total_records() * RECORD_BYTES as u64)
     ));
     let lost = text::count(meta.lost);
     line("lost", &if meta.lost > 0 { paint.red(&lost) } else { lost });

@@ -13,7 +13,7 @@
 use super::clock::Clock;
 use super::event::{Event, How, Sink};
 use super::meta::{ExitKind, Meta, SiteKind};
-use super::record::{LOST_SITE, Record, SP_BITS};
+use super::record::{Record, SP_BITS};
 use crate::error::Result;
 
 /// Stack pointers closer than this (in units of 8 bytes: 1 MiB) to a run belong to its stack.
@@ -94,7 +94,7 @@ impl<'a> Calls<'a> {
         // A signal between reading the clock and taking the slot puts an older time after a newer
         // one; order in the ring is the truth, so time is held back.
         self.now = self.now.max(self.clock.ns(record.tsc));
-        if record.site == LOST_SITE {
+        if record.is_lost() {
             self.epoch += 1;
             return sink.event(Event::Lost { count: record.sp8, ns: self.now });
         }

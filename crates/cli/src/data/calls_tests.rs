@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::data::record::SITE_LOST;
 use crate::data::meta::{End, Function, Site};
 
 /// Three kinds of functions: 0..4 patched, 4..6 without exit sites, 6 counted only.
@@ -365,7 +366,7 @@ proptest! {
     ) {
         let records: Vec<_> =
             raw.iter().map(|&(tsc, sp, site)| {
-                let site = if site == 19 { LOST_SITE } else { site };
+                let site = if site == 19 { SITE_LOST } else { site };
                 Record::new(tsc, sp & 0xff_ffff_fff8, site)
             }).collect();
         calls_of(&run(&records, 1 << 41));

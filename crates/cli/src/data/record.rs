@@ -1,63 +1,8 @@
-//! The 16-byte record and a streaming reader of record files.
+//! A streaming reader of record files. The record itself is in `textpoke-trace`.
 
 use std::io::{self, Read};
 
-/// Length of a record in bytes.
-pub const RECORD_LEN: usize = 16;
-
-/// The site id that marks lost records instead of a site.
-pub const LOST_SITE: u32 = 0xff_ffff;
-
-/// Bits of word 1 above the site id: the stack pointer divided by 8, modulo 2^40.
-pub const SP_BITS: u32 = 40;
-
-/// One record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// Time stamp counter; never 0 in a committed record.
-    pub tsc: u64,
-    /// Stack pointer at the site divided by 8, its low [`SP_BITS`] bits; for a marker of loss the
-    /// number of lost records (saturating).
-    pub sp8: u64,
-    /// Site id (24 bits), or [`LOST_SITE`].
-    pub site: u32,
-}
-
-impl Record {
-    /// A record of `site` with the stack pointer `sp` (bytes).
-    #[must_use]
-    pub fn new(tsc: u64, sp: u64, site: u32) -> Self {
-        Self { tsc, sp8: (sp >> 3) & ((1 << SP_BITS) - 1), site: site & LOST_SITE }
-    }
-
-    /// A marker: `count` records were lost before this point.
-    #[must_use]
-    pub fn lost(tsc: u64, count: u64) -> Self {
-        Self { tsc, sp8: count.min((1 << SP_BITS) - 1), site: LOST_SITE }
-    }
-
-    /// As it lies in a file.
-    #[must_use]
-    pub fn to_bytes(self) -> [u8; RECORD_LEN] {
-        let mut bytes = [0; RECORD_LEN];
-        bytes[..8].copy_from_slice(&self.tsc.to_le_bytes());
-        bytes[8..].copy_from_slice(&((self.sp8 << 24) | u64::from(self.site)).to_le_bytes());
-        bytes
-    }
-
-    /// From the bytes in a file.
-    #[must_use]
-    pub fn from_bytes(bytes: [u8; RECORD_LEN]) -> Self {
-        let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
-        Self::from_words([word(0), word(8)])
-    }
-
-    /// From the two words in a ring.
-    #[must_use]
-    pub fn from_words([tsc, meaning]: [u64; 2]) -> Self {
-        Self { tsc, sp8: meaning >> 24, site: (meaning & u64::from(LOST_SITE)) as u32 }
-    }
-}
+pub use textpoke_trace::record::{RECORD_BYTES, Record, SITE_LOST, SP_BITS};
 
 /// Bytes per read: large enough that system calls do not show, small enough for a cache.
 const CHUNK: usize = 256 * 1024;
@@ -87,7 +32,7 @@ impl<R: Read> RecordReader<R> {
     /// What reading the file returns.
     pub fn next_record(&mut self) -> io::Result<Option<Record>> {
         loop {
-            if self.end - self.at < RECORD_LEN {
+            if self.end - self.at < RECORD_BYTES {
                 if self.finished {
                     self.torn = self.end - self.at;
                     return Ok(None);
@@ -96,7 +41,7 @@ impl<R: Read> RecordReader<R> {
                 continue;
             }
             let bytes = std::array::from_fn(|i| self.buffer[self.at + i]);
-            self.at += RECORD_LEN;
+            self.at += RECORD_BYTES;
             let record = Record::from_bytes(bytes);
             if record.tsc != 0 {
                 return Ok(Some(record));
@@ -127,22 +72,6 @@ impl<R: Read> RecordReader<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn layout_is_time_then_stack_and_site() {
-        let record = Record::new(0x1122_3344_5566_7788, 0x7ffd_1234_5678, 0x00_abcd);
-        let bytes = record.to_bytes();
-        assert_eq!(bytes[..8], 0x1122_3344_5566_7788_u64.to_le_bytes());
-        let word = u64::from_le_bytes(bytes[8..].try_into().unwrap());
-        assert_eq!(word & 0xff_ffff, 0xabcd);
-        assert_eq!(word >> 24, (0x7ffd_1234_5678 >> 3) & ((1 << 40) - 1));
-        assert_eq!(Record::from_bytes(bytes), record);
-    }
-
-    #[test]
-    fn count_of_lost_saturates() {
-        assert_eq!(Record::lost(1, u64::MAX).sp8, (1 << 40) - 1);
-    }
 
     /// A reader that returns odd pieces, as a pipe may.
     struct Pieces<'a>(&'a [u8]);

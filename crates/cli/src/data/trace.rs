@@ -9,7 +9,7 @@ use super::clock::Clock;
 use super::event::Sink;
 use super::filter::Filter;
 use super::meta::{self, Meta, Thread};
-use super::record::{LOST_SITE, RECORD_LEN, RecordReader};
+use super::record::{RECORD_BYTES, RecordReader};
 use crate::error::{Doing, Error, Result};
 
 /// Records between two looks at the progress bar and at [`Sink::done`].
@@ -193,7 +193,7 @@ fn adopt_unfinished(dir: &Path, meta: &mut Meta) -> Result<()> {
         while let Some(record) = reader.next_record().doing(reading)? {
             records += 1;
             last = last.max(record.tsc);
-            if record.site == LOST_SITE {
+            if record.is_lost() {
                 lost += record.sp8;
             }
         }
@@ -222,7 +222,7 @@ fn check_files(dir: &Path, meta: &mut Meta, warnings: &mut Vec<String>) {
             thread.records = 0;
             continue;
         };
-        let there = found.len() / RECORD_LEN as u64;
+        let there = found.len() / RECORD_BYTES as u64;
         if there < thread.records {
             warnings.push(format!(
                 "{} is cut short: {there} of {} records are there",
@@ -230,7 +230,7 @@ fn check_files(dir: &Path, meta: &mut Meta, warnings: &mut Vec<String>) {
                 thread.records
             ));
             thread.records = there;
-        } else if found.len() % RECORD_LEN as u64 != 0 {
+        } else if found.len() % RECORD_BYTES as u64 != 0 {
             warnings.push(format!("{} ends within a record; the rest is read", path.display()));
         }
     }

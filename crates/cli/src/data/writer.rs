@@ -9,7 +9,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use super::meta::{self, Meta, Thread};
-use super::record::{RECORD_LEN, Record};
+use super::record::{RECORD_BYTES, Record};
 use crate::error::{Doing, Error, Result};
 
 /// Bytes kept per thread before a write.
@@ -221,7 +221,7 @@ struct ThreadFile {
 
 impl ThreadFile {
     fn append(&mut self, record: Record) -> Result<()> {
-        if self.buffer.len() + RECORD_LEN > BUFFER {
+        if self.buffer.len() + RECORD_BYTES > BUFFER {
             self.flush()?;
         }
         self.buffer.extend_from_slice(&record.to_bytes());
@@ -241,12 +241,12 @@ impl ThreadFile {
             }
         };
         if outcome.is_err() {
-            let kept = done / RECORD_LEN;
-            let dropped = self.buffer.len() / RECORD_LEN - kept;
+            let kept = done / RECORD_BYTES;
+            let dropped = self.buffer.len() / RECORD_BYTES - kept;
             self.thread.records -= dropped as u64;
             self.thread.lost += dropped as u64;
             // Cut a torn record off. If even that fails the reader ignores the torn tail.
-            let _ = self.file.set_len(self.thread.records * RECORD_LEN as u64);
+            let _ = self.file.set_len(self.thread.records * RECORD_BYTES as u64);
         }
         self.buffer.clear();
         outcome.doing(|| {
