@@ -1,7 +1,7 @@
 //! Puts the parts together: from an image to its functions with their sites.
 
 use core::ops::Range;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::body::Body;
 use crate::displace::{self, Ground};
@@ -11,7 +11,7 @@ use crate::exits::{exits, switches_stack};
 use crate::flow::{Edge, assign_cold_parts, direct_target, sweep};
 use crate::fragments::{Fragment, containing, fragments};
 use crate::functions::{ExitKind, Function, Kind};
-use crate::indirect::{Jump, Tables, classify};
+use crate::indirect::{Jump, classify};
 use crate::lsda::landing_pads;
 use crate::names::{Special, special};
 use crate::overlap::separate;
@@ -20,6 +20,7 @@ use crate::reason::Reason;
 use crate::rseq::sequences;
 use crate::site::Site;
 use crate::symbols::{self_checked, symbols};
+use crate::tables::Tables;
 use crate::text::{Mark, Marks, Text};
 
 /// What the caller knows and the file does not show.
@@ -114,10 +115,6 @@ impl<'i, 'a> Analysis<'i, 'a> {
         }
     }
 
-    fn with_parts(&self, function: usize, parts: &[usize]) -> Vec<Fragment> {
-        core::iter::once(&function).chain(parts).map(|&i| self.all[i].clone()).collect()
-    }
-
     /// Reads the jump tables of all functions, then tells what each indirect jump is, and last
     /// gives the cold parts to their functions.
     fn resolve_jumps(&mut self) {
@@ -127,18 +124,10 @@ impl<'i, 'a> Analysis<'i, 'a> {
         let mut tables = Vec::new();
         for &from in &indirect {
             body.load(self.image, core::iter::once(&self.all[from]));
-            let reader = Tables {
-                image: self.image,
-                text: &self.text,
-                all: &self.all,
-                marks: &self.marks,
-                unwind: &self.unwind,
-                pointers: &self.pointers,
-            };
-            let found = reader.of(&body);
+            let found = self.tables().of(&body);
             self.edges.extend(found.code.iter().filter(|&&to| !body.contains(to)).map(|&to| Edge { from, to }));
             targets.extend(found.code);
-            tables.extend(found.data);
+            tables.extend(found.addresses);
         }
         for to in targets {
             self.marks.set(Mark::Table, to);
@@ -146,16 +135,28 @@ impl<'i, 'a> Analysis<'i, 'a> {
         self.mark_taken(tables);
         assign_cold_parts(&mut self.all, &self.edges, &self.marks);
         let parts = self.parts();
+        let mut done = HashSet::new();
         for &index in &indirect {
             let function = self.all[index].owner.unwrap_or(index);
-            let own = self.with_parts(function, parts.get(&function).map_or(&[], Vec::as_slice));
-            body.load(self.image, own.iter());
-            for at in 0..body.insns.len() {
-                let insn = &body.insns[at];
-                if insn.flow_control() == iced_x86::FlowControl::IndirectBranch {
-                    self.jumps.insert(insn.ip(), classify(&body, at, &self.marks, &self.unwind, &self.pointers));
-                }
+            if !done.insert(function) {
+                continue;
             }
+            let own = parts.get(&function).map_or(&[][..], Vec::as_slice);
+            body.load(self.image, core::iter::once(&function).chain(own).map(|&i| &self.all[i]));
+            let targets = self.tables().of(&body);
+            let jumps = classify(&body, &targets, &self.marks, &self.unwind);
+            self.jumps.extend(jumps);
+        }
+    }
+
+    fn tables(&self) -> Tables<'_, 'a> {
+        Tables {
+            image: self.image,
+            text: &self.text,
+            all: &self.all,
+            marks: &self.marks,
+            unwind: &self.unwind,
+            pointers: &self.pointers,
         }
     }
 

@@ -43,6 +43,7 @@ mod relocate;
 mod rseq;
 mod site;
 mod symbols;
+mod tables;
 #[cfg(test)]
 mod testfile;
 mod text;

@@ -1,0 +1,101 @@
+//! Jump tables: arrays of offsets from their own start, or of addresses, that lead into a function.
+
+use core::ops::Range;
+
+use iced_x86::{Mnemonic, OpKind};
+
+use crate::body::Body;
+use crate::ehframe::{Cfa, Unwind};
+use crate::elf::{Image, u32_at};
+use crate::fragments::{Fragment, containing};
+use crate::functions::Source;
+use crate::indirect::table_jumps;
+use crate::pointers::Pointers;
+use crate::text::{Mark, Marks, Text};
+
+/// What is needed to read the tables of a function.
+pub(crate) struct Tables<'t, 'a> {
+    pub image: &'t Image<'a>,
+    pub text: &'t Text,
+    pub all: &'t [Fragment],
+    pub marks: &'t Marks,
+    pub unwind: &'t Unwind<'a>,
+    pub pointers: &'t Pointers,
+}
+
+/// Where the tables of a function lead to.
+#[derive(Debug, Default)]
+pub(crate) struct Targets {
+    pub code: Vec<u64>,
+    /// Tables of addresses, in data.
+    pub addresses: Vec<Range<u64>>,
+    /// There are tables of offsets.
+    pub offsets: bool,
+}
+
+impl Tables<'_, '_> {
+    /// All tables that a function may jump through.
+    ///
+    /// Entries are read as long as they make sense, never by the bound of the switch: too many
+    /// targets refuse a patch, too few would allow a wrong one.
+    pub fn of(&self, body: &Body) -> Targets {
+        let mut targets = Targets::default();
+        let frames: Vec<Option<Cfa>> = table_jumps(body).map(|ip| self.unwind.cfa_at(ip)).collect();
+        let fixed = !self.image.is_shared();
+        for insn in &body.insns {
+            let base = if insn.mnemonic() == Mnemonic::Lea && insn.is_ip_rel_memory_operand() {
+                insn.ip_rel_memory_address()
+            } else if fixed && insn.memory_index_scale() == 8 && insn.memory_displ_size() >= 4 {
+                insn.memory_displacement64()
+            } else if fixed && insn.op_count() == 2 && insn.op1_kind() == OpKind::Immediate32 {
+                u64::from(insn.immediate32())
+            } else {
+                continue;
+            };
+            if self.text.contains(base) {
+                continue;
+            }
+            let found = self.offsets(body, &frames, base);
+            if found.iter().any(|&t| body.contains(t)) {
+                targets.offsets = true;
+                targets.code.extend(found);
+            }
+            // An array of function pointers is no jump table: no entry leads into this function.
+            let found = self.addresses(body, &frames, base);
+            if found.iter().any(|&t| body.contains(t)) {
+                targets.addresses.push(base..base + 8 * found.len() as u64);
+                targets.code.extend(found);
+            }
+        }
+        targets.code.sort_unstable();
+        targets.code.dedup();
+        targets
+    }
+
+    fn offsets(&self, body: &Body, frames: &[Option<Cfa>], table: u64) -> Vec<u64> {
+        let bytes = self.image.bytes_from(table).unwrap_or_default();
+        let rows = bytes.chunks_exact(4).map(|row| u32_at(row, 0).unwrap_or(0).cast_signed());
+        let rows = rows.map(|offset| table.wrapping_add_signed(i64::from(offset)));
+        rows.take_while(|&target| self.possible(body, frames, target)).collect()
+    }
+
+    fn addresses(&self, body: &Body, frames: &[Option<Cfa>], table: u64) -> Vec<u64> {
+        let rows = (0..).map_while(|i| self.pointers.word(table.checked_add(8 * i)?));
+        rows.take_while(|&target| self.possible(body, frames, target)).collect()
+    }
+
+    /// A table may lead to the start of an instruction, to the very end (for cases that cannot be),
+    /// or into a cold part, where the frame is the same as at the jump. In stripped files, anything
+    /// that nobody calls may be a cold part.
+    fn possible(&self, body: &Body, frames: &[Option<Cfa>], target: u64) -> bool {
+        if body.contains(target) {
+            return body.index(target).is_some();
+        }
+        if body.parts.iter().any(|p| p.1 == target) {
+            return true;
+        }
+        let Some(part) = containing(self.all, target).map(|i| &self.all[i]) else { return false };
+        let cold = part.cold || part.source == Source::EhFrame && !self.marks.get(Mark::Called, part.start);
+        cold && self.unwind.cfa_at(target).is_none_or(|cfa| frames.contains(&Some(cfa)))
+    }
+}
