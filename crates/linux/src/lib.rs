@@ -28,6 +28,8 @@ pub mod maps;
 #[cfg(feature = "std")]
 pub mod process;
 pub mod range;
+#[cfg(feature = "std")]
+mod selftest;
 pub mod signal;
 pub mod sync;
 pub mod sys;

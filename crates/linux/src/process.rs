@@ -16,7 +16,8 @@ use crate::live::{Hooks, Live, Prefer};
 use crate::lock::{self, Guard};
 use crate::maps::{self, Unfit};
 use crate::range::Range;
-use crate::signal::SIGTRAP;
+use crate::selftest::{self, Watching};
+use crate::signal::{SIGTRAP, bit};
 use crate::sync;
 use crate::sys::{self, Errno};
 use crate::table::Published;
@@ -38,6 +39,8 @@ pub enum Error {
     TrapBlocked(i32),
     /// The process has a shadow stack, to which an emulated CALL cannot push.
     ShadowStack,
+    /// A patch of a function made for the purpose did not work as it should.
+    SelfTest,
     /// The sites are not a plan.
     Plan(PlanError),
     /// A site cannot be written.
@@ -59,6 +62,7 @@ impl fmt::Display for Error {
                 write!(f, "thread {tid} blocks SIGTRAP and would be killed by a trap: unblock SIGTRAP there")
             }
             Self::ShadowStack => f.write_str("a call or return cannot be patched in a process with a shadow stack"),
+            Self::SelfTest => f.write_str("the self-test failed: text cannot be patched here, or traps do not arrive"),
             Self::Plan(error) => error.fmt(f),
             Self::Unfit(Unfit::NotText(addr)) => write!(f, "no executable memory at {addr:#x}"),
             Self::Unfit(Unfit::Shared(addr)) => write!(f, "the memory at {addr:#x} is shared with other processes"),
@@ -108,6 +112,8 @@ pub struct Extras {
     pub counts: Option<&'static [AtomicU32]>,
     /// A step that shall fail.
     pub fault: Option<Fault>,
+    /// Whether this is the self-test.
+    watch: bool,
 }
 
 /// A batch that has begun and not ended: what whoever holds the lock next must undo.
@@ -208,9 +214,11 @@ impl Held {
             live = unsafe { live.count_traps(counts.as_ptr()) };
         }
         let run = run.unwrap_or_else(|| live.run());
+        let inner = &mut live;
         let verdict = match extras.fault {
-            None => drive(run, &mut live),
-            Some(fault) => drive(run, &mut Failing { inner: &mut live, fault, performed: 0 }),
+            Some(fault) => drive(run, &mut Failing { inner, fault, performed: 0 }),
+            None if extras.watch => drive(run, &mut Watching { inner, dir }),
+            None => drive(run, inner),
         };
         let syncs = live.syncs();
         let left = core::mem::take(live.hooks()).finish();
@@ -226,6 +234,19 @@ impl Held {
             }
         }
         (verdict, syncs)
+    }
+
+    /// Performs a batch of a checked plan.
+    ///
+    /// # Safety
+    /// As for [`apply`]. If the protocol uses traps, the handler must be in place.
+    unsafe fn apply(&mut self, sites: &[Site], kind: Kind, dir: Direction, extras: &Extras) -> Result<Report, Error> {
+        let ranges = Box::leak(self.ranges(sites, kind)?.into_boxed_slice());
+        let sites = Box::leak(Box::from(sites));
+        match self.perform(Unfinished { sites, ranges, kind, dir }, dir, None, extras) {
+            (Verdict::Performed(_), syncs) => Ok(Report { syncs }),
+            (other, _) => Err(Error::Failed(other)),
+        }
     }
 
     /// The ranges for a window, or none where no window is needed.
@@ -291,12 +312,35 @@ impl Hooks for InProcess {
     }
 }
 
-/// Makes the process ready to be patched: registers it with membarrier and installs the SIGTRAP handler. Once is enough.
+/// Makes the process ready to be patched: registers it with membarrier, installs the SIGTRAP handler, and proves on a
+/// function of its own that text can be written and traps arrive. Once is enough; again does the proof again.
+///
+/// In a thread that blocks SIGTRAP the proof is left out.
 ///
 /// # Errors
-/// [`Error::Setup`], and [`Error::Unrepaired`] as [`apply`].
+/// [`Error::Setup`], [`Error::HandlerReplaced`], [`Error::SelfTest`], and [`Error::Unrepaired`] as [`apply`].
 pub fn prepare() -> Result<(), Error> {
-    Held::take().map(drop)
+    let mut held = Held::take()?;
+    handler_in_place()?;
+    let blocked = sys::sigmask().map_err(|errno| Error::Setup("rt_sigprocmask", errno))?;
+    let Some(site) = selftest::site().filter(|_| blocked & bit(SIGTRAP) == 0) else { return Ok(()) };
+    let extras = Extras { watch: true, ..Extras::default() };
+    for dir in [Direction::Install, Direction::Remove] {
+        // SAFETY: both forms of the function are whole instructions that load a constant, and only we call it.
+        let done = unsafe { held.apply(&[site], Kind::Breakpoint, dir, &extras) };
+        if done.is_err() || !selftest::acts(dir) {
+            return Err(Error::SelfTest);
+        }
+    }
+    Ok(())
+}
+
+fn handler_in_place() -> Result<(), Error> {
+    match handler::installed() {
+        Ok(Installed::Ours) => Ok(()),
+        Ok(_) => Err(Error::HandlerReplaced),
+        Err(errno) => Err(Error::Setup("rt_sigaction", errno)),
+    }
 }
 
 /// Whether every thread can take a trap now: the handler is in place and nobody blocks SIGTRAP.
@@ -304,9 +348,7 @@ pub fn prepare() -> Result<(), Error> {
 /// # Errors
 /// [`Error::HandlerReplaced`], [`Error::TrapBlocked`], [`Error::Setup`].
 pub fn can_trap() -> Result<(), Error> {
-    if handler::installed().map_err(|errno| Error::Setup("rt_sigaction", errno))? != Installed::Ours {
-        return Err(Error::HandlerReplaced);
-    }
+    handler_in_place()?;
     match threads::blocker(SIGTRAP, PATIENCE) {
         Ok(None) => Ok(()),
         Ok(Some(tid)) => Err(Error::TrapBlocked(tid)),
@@ -354,12 +396,8 @@ pub unsafe fn apply_with(sites: &[Site], kind: Kind, dir: Direction, extras: &Ex
     if traps {
         can_trap()?;
     }
-    let ranges = Box::leak(held.ranges(plan.sites(), kind)?.into_boxed_slice());
-    let sites = Box::leak(Box::from(plan.sites()));
-    match held.perform(Unfinished { sites, ranges, kind, dir }, dir, None, extras) {
-        (Verdict::Performed(_), syncs) => Ok(Report { syncs }),
-        (other, _) => Err(Error::Failed(other)),
-    }
+    // SAFETY: the caller's duties.
+    unsafe { held.apply(plan.sites(), kind, dir, extras) }
 }
 
 /// Whether a protocol has threads run into traps.

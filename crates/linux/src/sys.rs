@@ -270,6 +270,14 @@ pub fn set_sigmask(mask: u64) -> Result<u64> {
     Ok(old)
 }
 
+/// The calling thread's signal mask.
+pub fn sigmask() -> Result<u64> {
+    let mut mask = 0u64;
+    // SAFETY: sets nothing; the kernel writes to `mask` only.
+    check(unsafe { syscall6(nr::RT_SIGPROCMASK, [0, 0, &raw mut mask as usize, 8, 0, 0]) })?;
+    Ok(mask)
+}
+
 /// `tgkill(2)`.
 pub fn tgkill(pid: i32, tid: i32, sig: i32) -> Result {
     // SAFETY: touches no memory.
