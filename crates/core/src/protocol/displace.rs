@@ -38,3 +38,26 @@ pub const INSTALL: &[Step] = &[
 
 /// Jump to old instructions.
 pub const REMOVE: &[Step] = breakpoint::PROGRAM;
+
+/// Back to the jump after a removal that failed.
+///
+/// Some heads may still be the jump that threads execute, so that nothing behind a head may change before every head is
+/// trapped and every CPU has synchronised: inner traps at once with the heads, as in [`INSTALL`], would tear the jump.
+/// Other heads may be old code already, so that threads may stand between the old instructions: they walk out of it.
+pub const REINSTALL: &[Step] = &[
+    Step::Open,
+    Step::Publish,
+    Step::Store { phase: Phase::TrapHead, unit: Unit::Byte },
+    Step::Maintain,
+    Step::SyncCores,
+    Step::AwaitNoneInside,
+    Step::Store { phase: Phase::Tail, unit: Unit::Byte },
+    Step::Maintain,
+    Step::SyncCores,
+    Step::Store { phase: Phase::Head, unit: Unit::Byte },
+    Step::Maintain,
+    Step::SyncCores,
+    Step::Verify { after: true },
+    Step::Close,
+    Step::Retire,
+];

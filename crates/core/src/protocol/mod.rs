@@ -45,13 +45,22 @@ impl Kind {
             (Self::ShortJump, _) => short_jump::PROGRAM,
         }
     }
+
+    /// The steps that undo a batch in direction `dir` after it failed somewhere. They must cope with every mixture, not
+    /// only with what stands there between batches.
+    pub const fn way_back(self, dir: Direction) -> &'static [Step] {
+        match (self, dir) {
+            (Self::Displace, Direction::Remove) => displace::REINSTALL,
+            (_, _) => self.program(dir.opposite()),
+        }
+    }
 }
 
 /// A protocol under way: a small value that can be copied, compared and hashed, so that a checker can fork it.
 ///
-/// When a step fails before any text changed, the window is closed and the run is over. When one fails later, the run
-/// performs the opposite direction's program from its first text-changing part on: whatever mixture of forms the sites
-/// are in, trapping every head first makes them unreachable, and from there the way back is the ordinary one.
+/// When a step fails before any text changed, the window is closed, the table withdrawn, and the run is over. When one fails later, the run
+/// performs [`Kind::way_back`], the first look excepted: whatever mixture of forms the sites are in, trapping every head
+/// first makes them unreachable, and from there the way back is the ordinary one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Run<'p> {
     forth: &'p [Step],
@@ -67,15 +76,25 @@ enum Going {
     /// Announced; the way back begins with the next step.
     Turning(Reason),
     Back(Reason),
-    /// Nothing was changed; only the window is still to be closed.
+    /// Nothing was changed; only the window is still to be closed and the table to be withdrawn.
     Closing(Reason),
+    /// Somebody else's unfinished batch: like the way back, but there was no way forth.
+    Repairing,
     Over(Verdict),
 }
 
 impl Run<'static> {
     /// One of the built-in protocols in one direction.
     pub const fn new(kind: Kind, dir: Direction) -> Self {
-        Self::custom(kind.program(dir), kind.program(dir.opposite()), dir)
+        Self::custom(kind.program(dir), kind.way_back(dir), dir)
+    }
+
+    /// What `repair` performs after a patcher was killed at any moment: the old bytes come back, whatever mixture of
+    /// forms the sites hold. There is no way back from it: the first failure breaks it, and it can be begun again.
+    pub const fn repair(kind: Kind) -> Self {
+        let mut run = Self::custom(kind.program(Direction::Remove), &[], Direction::Remove);
+        run.going = Going::Repairing;
+        run
     }
 }
 
@@ -88,8 +107,10 @@ impl<'p> Run<'p> {
     /// The direction that the trap table must have at this moment: the way back acts as the old instructions.
     pub const fn direction(&self) -> Direction {
         match self.going {
-            Going::Forth | Going::Closing(_) => self.dir,
+            Going::Forth | Going::Closing(_) | Going::Repairing => self.dir,
             Going::Turning(_) | Going::Back(_) => self.dir.opposite(),
+            // A repair never turns.
+            Going::Over(Verdict::Broken(..)) if self.back.is_empty() => self.dir,
             Going::Over(Verdict::Undone(_) | Verdict::Broken(..)) => self.dir.opposite(),
             Going::Over(_) => self.dir,
         }
@@ -104,9 +125,10 @@ impl<'p> Run<'p> {
                 Going::Forth if self.stored() => Going::Turning(reason),
                 Going::Forth => {
                     self.at = 0;
-                    if self.opened(reason.step) { Going::Closing(reason) } else { Going::Over(Verdict::Undone(reason)) }
+                    Going::Closing(reason)
                 }
                 Going::Turning(first) | Going::Back(first) => Going::Over(Verdict::Broken(first, reason)),
+                Going::Repairing => Going::Over(Verdict::Broken(reason, reason)),
                 Going::Closing(first) => Going::Over(Verdict::Broken(first, reason)),
                 over @ Going::Over(_) => over,
             };
@@ -121,13 +143,23 @@ impl<'p> Run<'p> {
                     return Step::Undo(reason);
                 }
                 Going::Closing(reason) => {
-                    if self.at == 0 {
-                        self.at = 1;
-                        return Step::Close;
+                    // The failed step may have done its work, or part of it: it is cleaned up behind, too.
+                    let begun = &self.forth[..usize::from(reason.step).saturating_add(1).min(self.forth.len())];
+                    self.at += 1;
+                    match self.at {
+                        1 if begun.contains(&Step::Open) => return Step::Close,
+                        2 if begun.contains(&Step::Publish) => return Step::Retire,
+                        1 | 2 => {}
+                        _ => self.going = Going::Over(Verdict::Undone(reason)),
                     }
-                    self.going = Going::Over(Verdict::Undone(reason));
                 }
                 Going::Forth => match self.take(self.forth) {
+                    Some(step) => return step,
+                    None => self.going = Going::Over(Verdict::Performed(self.dir)),
+                },
+                Going::Repairing => match self.take(self.forth) {
+                    // The mixture is not what stood there before any batch.
+                    Some(Step::Verify { after: false }) => {}
                     Some(step) => return step,
                     None => self.going = Going::Over(Verdict::Performed(self.dir)),
                 },
@@ -149,11 +181,6 @@ impl<'p> Run<'p> {
     /// Whether a store was begun.
     fn stored(&self) -> bool {
         self.begun().iter().any(|s| matches!(s, Step::Store { .. }))
-    }
-
-    /// Whether the window was opened by a step before the failed one.
-    fn opened(&self, failed: u8) -> bool {
-        self.forth[..usize::from(failed).min(self.forth.len())].contains(&Step::Open)
     }
 
     fn begun(&self) -> &[Step] {

@@ -55,18 +55,27 @@ fn whichever_step_fails_the_rest_undoes_the_batch() {
                 let rest = &steps[failing + 1..];
                 let stored = program[..=failing].iter().any(|s| matches!(s, Store { .. }));
                 if stored {
-                    let back = kind.program(dir.opposite());
+                    let back = kind.way_back(dir);
                     assert_eq!(rest[0], Undo(reason));
                     let expected: std::vec::Vec<_> =
                         back.iter().copied().filter(|s| *s != Verify { after: false }).collect();
                     assert_eq!(rest[1..], expected);
                 } else {
-                    let opened = program[..failing].contains(&Open);
-                    assert_eq!(rest, if opened { &[Close][..] } else { &[] });
+                    // A failed step may have done its work.
+                    let published = program[..=failing].contains(&Publish);
+                    assert_eq!(rest, if published { &[Close, Retire][..] } else { &[Close] });
                 }
             }
         }
     }
+}
+
+#[test]
+fn nothing_behind_a_live_jump_changes_on_the_way_back() {
+    let back = Kind::Displace.way_back(Direction::Remove);
+    let sync = back.iter().position(|s| *s == SyncCores).unwrap();
+    let stores: std::vec::Vec<_> = back[..sync].iter().filter(|s| matches!(s, Store { .. })).collect();
+    assert_eq!(stores, [&Store { phase: Phase::TrapHead, unit: Unit::Byte }]);
 }
 
 #[test]
@@ -95,4 +104,17 @@ fn the_trap_table_follows_the_direction() {
         }
     }
     assert_eq!(run.direction(), Direction::Remove);
+}
+
+#[test]
+fn a_repair_is_the_way_to_the_old_bytes_without_the_first_look() {
+    for kind in Kind::ALL {
+        let (steps, verdict) = walk(Run::repair(kind), |_| false);
+        let program = kind.program(Direction::Remove);
+        let expected: std::vec::Vec<_> = program.iter().copied().filter(|s| *s != Verify { after: false }).collect();
+        assert_eq!((steps, verdict), (expected, Verdict::Performed(Direction::Remove)));
+        let (steps, verdict) = walk(Run::repair(kind), |i| i == 1);
+        assert_eq!(steps.len(), 2);
+        assert!(matches!(verdict, Verdict::Broken(..)));
+    }
 }
