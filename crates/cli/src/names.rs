@@ -241,7 +241,10 @@ mod tests {
         assert_eq!(shorten(rust, 100), rust);
         assert_eq!(shorten(rust, 65), "<alloc::vec::Vec<…> as core::iter::Extend<…>>::extend_desugared");
         assert_eq!(shorten(rust, 60), "extend_desugared");
-        assert_eq!(shorten("std::vector<int, std::allocator<int> >::push_back(int const&)", 45), "std::vector<…>::push_back");
+        assert_eq!(
+            shorten("std::vector<int, std::allocator<int> >::push_back(int const&)", 45),
+            "std::vector<…>::push_back"
+        );
         assert_eq!(shorten("a::b::c::function", 12), "c::function");
         assert_eq!(shorten("a_very_long_c_function", 10), "a_very_lo…");
         assert_eq!(shorten("(anonymous namespace)::run(int) const", 30), "(anonymous namespace)::run");

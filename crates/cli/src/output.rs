@@ -33,10 +33,7 @@ impl Output {
         }
         match fs::metadata(place) {
             Ok(found) if found.is_dir() => {
-                return Err(Error::new(format!(
-                    "{} is a directory; name a file in it",
-                    place.display()
-                )));
+                return Err(Error::new(format!("{} is a directory; name a file in it", place.display())));
             }
             Ok(_) if !force => {
                 return Err(Error::new(format!(
@@ -57,10 +54,9 @@ impl Output {
         };
         let beside = place.with_file_name(format!(".{name}.{}.part", std::process::id()));
         let file = File::create(&beside).map_err(|e| match e.kind() {
-            ErrorKind::NotFound => Error::new(format!(
-                "cannot write {}: its directory does not exist",
-                place.display()
-            )),
+            ErrorKind::NotFound => {
+                Error::new(format!("cannot write {}: its directory does not exist", place.display()))
+            }
             _ => Error::io(format!("cannot write {}", place.display()), &e),
         })?;
         let writer = Some(Writer::File(BufWriter::with_capacity(1 << 20, file)));

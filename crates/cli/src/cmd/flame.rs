@@ -124,10 +124,7 @@ fn labels(trace: &Trace, tree: &Tree, filter: Filter, groups: Vec<String>) -> La
     Labels {
         title: format!("{} — where time goes", table::program(trace)),
         subtitle: parts.join("  ·  "),
-        root: format!(
-            "{} in traced calls, {threads}",
-            text::duration(tree.nodes[0].total_ns)
-        ),
+        root: format!("{} in traced calls, {threads}", text::duration(tree.nodes[0].total_ns)),
         groups,
     }
 }

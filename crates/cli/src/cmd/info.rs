@@ -112,11 +112,14 @@ fn describe(trace: &Trace, each_refused: bool, paint: Paint) -> String {
     }
     line("duration", &text::duration(trace.duration_ns()));
     line("ended", meta.end.words());
-    line("text", &if meta.verified {
-        paint.green("byte for byte as it was (read back after detaching)")
-    } else {
-        "not verified after the trace".to_string()
-    });
+    line(
+        "text",
+        &if meta.verified {
+            paint.green("byte for byte as it was (read back after detaching)")
+        } else {
+            "not verified after the trace".to_string()
+        },
+    );
     line("clock", &format!("time stamp counter at {:.3} MHz", meta.tsc_hz / 1e6));
     let filters = [
         meta.depth.map(|d| format!("-D {d}")),
@@ -127,19 +130,25 @@ fn describe(trace: &Trace, each_refused: bool, paint: Paint) -> String {
         line("filters", &format!("{} (applied when the trace is read)", filters.join(" ")));
     }
     let entries = meta.sites.iter().filter(|s| s.kind == SiteKind::Entry).count();
-    line("functions", &format!(
-        "{}: exits of {} patched, of {} inferred, {} counted only",
-        text::count(meta.functions.len() as u64),
-        text::count(exits(trace, ExitKind::Patched) as u64),
-        text::count(exits(trace, ExitKind::Inferred) as u64),
-        text::count(exits(trace, ExitKind::EntryOnly) as u64),
-    ));
-    line("sites", &format!(
-        "{}: {} entries, {} exits",
-        text::count(meta.sites.len() as u64),
-        text::count(entries as u64),
-        text::count((meta.sites.len() - entries) as u64),
-    ));
+    line(
+        "functions",
+        &format!(
+            "{}: exits of {} patched, of {} inferred, {} counted only",
+            text::count(meta.functions.len() as u64),
+            text::count(exits(trace, ExitKind::Patched) as u64),
+            text::count(exits(trace, ExitKind::Inferred) as u64),
+            text::count(exits(trace, ExitKind::EntryOnly) as u64),
+        ),
+    );
+    line(
+        "sites",
+        &format!(
+            "{}: {} entries, {} exits",
+            text::count(meta.sites.len() as u64),
+            text::count(entries as u64),
+            text::count((meta.sites.len() - entries) as u64),
+        ),
+    );
     let mut files: BTreeMap<&str, u64> = BTreeMap::new();
     for function in &meta.functions {
         *files.entry(&function.file).or_default() += 1;
@@ -148,11 +157,14 @@ fn describe(trace: &Trace, each_refused: bool, paint: Paint) -> String {
         line(if i == 0 { "files" } else { "" }, &format!("{file} ({} functions)", text::count(*n)));
     }
     line("threads", &meta.threads.len().to_string());
-    line("records", &format!(
-        "{} ({})",
-        text::count(trace.total_records()),
-        text::bytes(trace.total_records() * RECORD_BYTES as u64)
-    ));
+    line(
+        "records",
+        &format!(
+            "{} ({})",
+            text::count(trace.total_records()),
+            text::bytes(trace.total_records() * RECORD_BYTES as u64)
+        ),
+    );
     let lost = text::count(meta.lost);
     line("lost", &if meta.lost > 0 { paint.red(&lost) } else { lost });
     line("refused", &text::count(meta.refused.len() as u64));

@@ -102,11 +102,7 @@ impl<'a> Calls<'a> {
             self.unknown += 1;
             return Ok(());
         };
-        if site.entry {
-            self.enter(site, record.sp8, sink)
-        } else {
-            self.exit(site.function, record.sp8, sink)
-        }
+        if site.entry { self.enter(site, record.sp8, sink) } else { self.exit(site.function, record.sp8, sink) }
     }
 
     /// Ends all open calls at `end_tsc` (or at the last record if that is later).

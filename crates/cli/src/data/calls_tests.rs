@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::data::record::SITE_LOST;
 use crate::data::meta::{End, Function, Site};
+use crate::data::record::SITE_LOST;
 
 /// Three kinds of functions: 0..4 patched, 4..6 without exit sites, 6 counted only.
 const FUNCTIONS: u32 = 7;
@@ -31,19 +31,10 @@ fn tables() -> Meta {
         tsc_end: 0,
         tsc_hz: 1e9,
         functions: (0..FUNCTIONS)
-            .map(|f| Function {
-                name: format!("f{f}"),
-                file: String::new(),
-                addr: 0,
-                size: 0,
-                exit: exit(f),
-            })
+            .map(|f| Function { name: format!("f{f}"), file: String::new(), addr: 0, size: 0, exit: exit(f) })
             .collect(),
         sites: (0..FUNCTIONS * 2)
-            .map(|id| Site {
-                function: id / 2,
-                kind: if id % 2 == 0 { SiteKind::Entry } else { SiteKind::Return },
-            })
+            .map(|id| Site { function: id / 2, kind: if id % 2 == 0 { SiteKind::Entry } else { SiteKind::Return } })
             .collect(),
         threads: Vec::new(),
         lost: 0,
@@ -133,11 +124,7 @@ fn a_missing_exit_ends_at_the_callers_next_event() {
 #[test]
 fn a_tail_call_takes_its_callers_place() {
     // The tail jump of 4 has no site: 1 starts with the same stack pointer.
-    let records = [
-        Record::new(10, SP, entry(4)),
-        Record::new(20, SP, entry(1)),
-        Record::new(30, SP, ret(1)),
-    ];
+    let records = [Record::new(10, SP, entry(4)), Record::new(20, SP, entry(1)), Record::new(30, SP, ret(1))];
     let calls = calls_of(&run(&records, 50));
     assert_eq!(calls, [(4, 10, 20, How::Inferred), (1, 20, 30, How::Exact)]);
 }
@@ -232,11 +219,8 @@ fn stack_pointers_compare_across_the_end_of_the_kept_bits() {
 
 #[test]
 fn time_is_held_back_when_a_signal_came_between_clock_and_slot() {
-    let records = [
-        Record::new(10, SP, entry(0)),
-        Record::new(30, SP - 64, entry(1)),
-        Record::new(25, SP - 128, entry(2)),
-    ];
+    let records =
+        [Record::new(10, SP, entry(0)), Record::new(30, SP - 64, entry(1)), Record::new(25, SP - 128, entry(2))];
     let calls = calls_of(&run(&records, 50));
     assert_eq!(calls[2].1, 30);
 }

@@ -28,8 +28,7 @@ impl Filter {
             open: Vec::new(),
             sink,
         };
-        let shortest =
-            Shortest { min: self.min_ns.unwrap_or(0), pending: Vec::new(), sink: window };
+        let shortest = Shortest { min: self.min_ns.unwrap_or(0), pending: Vec::new(), sink: window };
         Depth { max: self.depth.unwrap_or(u32::MAX), now: 0, sink: shortest }
     }
 }
@@ -184,16 +183,7 @@ mod tests {
 
     /// 0: main 0..100, 1: long 10..60, 2: short 20..25, 3: short 70..72.
     fn sample() -> Vec<Event> {
-        vec![
-            enter(0, 0),
-            enter(1, 10),
-            enter(2, 20),
-            exit(2, 25),
-            exit(1, 60),
-            enter(3, 70),
-            exit(3, 72),
-            exit(0, 100),
-        ]
+        vec![enter(0, 0), enter(1, 10), enter(2, 20), exit(2, 25), exit(1, 60), enter(3, 70), exit(3, 72), exit(0, 100)]
     }
 
     #[test]

@@ -203,8 +203,7 @@ mod address {
             Either::Number(n) => Ok(n),
             Either::Text(text) => {
                 let digits = text.strip_prefix("0x").unwrap_or(&text);
-                u64::from_str_radix(digits, 16)
-                    .map_err(|_| de::Error::custom(format!("{text:?} is not an address")))
+                u64::from_str_radix(digits, 16).map_err(|_| de::Error::custom(format!("{text:?} is not an address")))
             }
         }
     }

@@ -78,11 +78,7 @@ impl Trace {
     /// The filter of the command line, with what `record` was told as the default.
     #[must_use]
     pub fn filter(&self, given: Filter) -> Filter {
-        Filter {
-            depth: given.depth.or(self.meta.depth),
-            min_ns: given.min_ns.or(self.meta.min_ns),
-            ..given
-        }
+        Filter { depth: given.depth.or(self.meta.depth), min_ns: given.min_ns.or(self.meta.min_ns), ..given }
     }
 
     /// Reads thread `index` from front to back into `sink`. `progress` is told how many records
@@ -157,8 +153,8 @@ fn read_meta(dir: &Path) -> Result<Meta> {
         Err(e) => return Err(Error::io(format!("cannot read {}", path.display()), &e)),
     };
     // The version first: a newer format may differ in anything else.
-    let Version { version } = serde_json::from_str(&text)
-        .map_err(|e| not_a_trace(&format!("meta.json cannot be understood ({e})")))?;
+    let Version { version } =
+        serde_json::from_str(&text).map_err(|e| not_a_trace(&format!("meta.json cannot be understood ({e})")))?;
     if version > meta::VERSION {
         return Err(Error::new(format!(
             "{} was written by a newer textpoke (format {version}, this one reads up to {}); \
@@ -167,8 +163,7 @@ fn read_meta(dir: &Path) -> Result<Meta> {
             meta::VERSION
         )));
     }
-    serde_json::from_str(&text)
-        .map_err(|e| Error::new(format!("{} is damaged: {e}", path.display())))
+    serde_json::from_str(&text).map_err(|e| Error::new(format!("{} is damaged: {e}", path.display())))
 }
 
 /// Fills in what the writer could not write any more: which files there are and when it ended.
@@ -224,11 +219,7 @@ fn check_files(dir: &Path, meta: &mut Meta, warnings: &mut Vec<String>) {
         };
         let there = found.len() / RECORD_BYTES as u64;
         if there < thread.records {
-            warnings.push(format!(
-                "{} is cut short: {there} of {} records are there",
-                path.display(),
-                thread.records
-            ));
+            warnings.push(format!("{} is cut short: {there} of {} records are there", path.display(), thread.records));
             thread.records = there;
         } else if found.len() % RECORD_BYTES as u64 != 0 {
             warnings.push(format!("{} ends within a record; the rest is read", path.display()));

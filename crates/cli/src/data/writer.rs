@@ -81,14 +81,7 @@ impl TraceWriter {
             .create_new(true)
             .open(&path)
             .doing(|| format!("cannot create {}", path.display()))?;
-        let thread = Thread {
-            tid,
-            name: name.into(),
-            file: file_name,
-            records: 0,
-            lost: 0,
-            ended_tsc: None,
-        };
+        let thread = Thread { tid, name: name.into(), file: file_name, records: 0, lost: 0, ended_tsc: None };
         self.files.push(ThreadFile { path, file, buffer: Vec::with_capacity(BUFFER), thread });
         Ok(ThreadKey(self.files.len() - 1))
     }
@@ -166,8 +159,7 @@ impl TraceWriter {
 fn write_meta(dir: &Path, meta: &Meta) -> Result<()> {
     let path = dir.join(meta::FILE_NAME);
     let beside = dir.join("meta.json.new");
-    let text = serde_json::to_vec(meta)
-        .map_err(|e| Error::new(format!("cannot write {}: {e}", path.display())))?;
+    let text = serde_json::to_vec(meta).map_err(|e| Error::new(format!("cannot write {}: {e}", path.display())))?;
     let written = fs::write(&beside, text).and_then(|()| fs::rename(&beside, &path));
     if written.is_err() {
         // Best effort: the error below is the one that matters.
@@ -202,8 +194,7 @@ fn clear(dir: &Path, force: bool) -> Result<()> {
     // The tables first: without them no half of an old trace can be mistaken for the new one.
     names.sort_by_key(|path| path.file_name() != Some(meta::FILE_NAME.as_ref()));
     for path in names {
-        let ours = path.extension().is_some_and(|e| e == "rec")
-            || path.file_name() == Some(meta::FILE_NAME.as_ref());
+        let ours = path.extension().is_some_and(|e| e == "rec") || path.file_name() == Some(meta::FILE_NAME.as_ref());
         if ours {
             fs::remove_file(&path).doing(|| format!("cannot replace {}", path.display()))?;
         }
@@ -249,9 +240,7 @@ impl ThreadFile {
             let _ = self.file.set_len(self.thread.records * RECORD_BYTES as u64);
         }
         self.buffer.clear();
-        outcome.doing(|| {
-            format!("cannot write {} (the trace up to here is kept)", self.path.display())
-        })
+        outcome.doing(|| format!("cannot write {} (the trace up to here is kept)", self.path.display()))
     }
 }
 

@@ -124,14 +124,7 @@ fn a_full_disk_is_one_clear_error_and_the_counts_stay_true() {
         path: "/dev/full".into(),
         file: OpenOptions::new().write(true).open("/dev/full").unwrap(),
         buffer: Vec::new(),
-        thread: Thread {
-            tid: 1,
-            name: String::new(),
-            file: String::new(),
-            records: 0,
-            lost: 0,
-            ended_tsc: None,
-        },
+        thread: Thread { tid: 1, name: String::new(), file: String::new(), records: 0, lost: 0, ended_tsc: None },
     };
     file.append(Record::new(1, 8, 0)).unwrap();
     let error = file.flush().unwrap_err().to_string();

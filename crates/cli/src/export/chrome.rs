@@ -38,8 +38,7 @@ pub fn write(
         line.push_str(",\n");
         metadata(&mut line, "thread_name", meta.pid, thread.tid, &thread.name);
         out.put(line.as_bytes())?;
-        let mut writer =
-            Writer { trace, out, names: &mut json_names, tid: thread.tid, line: String::new() };
+        let mut writer = Writer { trace, out, names: &mut json_names, tid: thread.tid, line: String::new() };
         trace.walk(index, filter, &mut writer, progress)?;
     }
     out.put(b"\n]}\n")
@@ -82,10 +81,7 @@ impl Sink for Writer<'_> {
                     )
                 });
                 let (us, ns) = time(ns);
-                write!(
-                    self.line,
-                    ",\n{{\"ph\":\"B\",{members},\"pid\":{pid},\"tid\":{tid},\"ts\":{us}.{ns:03}}}"
-                )
+                write!(self.line, ",\n{{\"ph\":\"B\",{members},\"pid\":{pid},\"tid\":{tid},\"ts\":{us}.{ns:03}}}")
             }
             Event::Exit { ns, how, .. } => {
                 let (us, ns) = time(ns);
@@ -95,10 +91,7 @@ impl Sink for Writer<'_> {
                     How::Unfinished => ",\"args\":{\"exit\":\"unfinished\"}",
                     How::Counted => ",\"args\":{\"exit\":\"not traced\"}",
                 };
-                write!(
-                    self.line,
-                    ",\n{{\"ph\":\"E\",\"pid\":{pid},\"tid\":{tid},\"ts\":{us}.{ns:03}{remark}}}"
-                )
+                write!(self.line, ",\n{{\"ph\":\"E\",\"pid\":{pid},\"tid\":{tid},\"ts\":{us}.{ns:03}{remark}}}")
             }
             Event::Lost { count, ns } => {
                 let (us, ns) = time(ns);

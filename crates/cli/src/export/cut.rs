@@ -26,12 +26,7 @@ const BUCKETS: u64 = 4096;
 ///
 /// # Errors
 /// Reading the trace.
-pub fn find(
-    trace: &Trace,
-    filter: Filter,
-    max: u64,
-    progress: &mut dyn FnMut(u64),
-) -> Result<Option<Cut>> {
+pub fn find(trace: &Trace, filter: Filter, max: u64, progress: &mut dyn FnMut(u64)) -> Result<Option<Cut>> {
     let mut low = filter.from_ns.unwrap_or(0);
     let mut high = filter.to_ns.unwrap_or(u64::MAX).min(trace.duration_ns()) + 1;
     let mut total = None;

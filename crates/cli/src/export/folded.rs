@@ -12,12 +12,7 @@ use crate::output::Output;
 ///
 /// # Errors
 /// Reading the trace or writing the output.
-pub fn write(
-    trace: &Trace,
-    filter: Filter,
-    out: &mut Output,
-    progress: &mut dyn FnMut(u64),
-) -> Result<()> {
+pub fn write(trace: &Trace, filter: Filter, out: &mut Output, progress: &mut dyn FnMut(u64)) -> Result<()> {
     let mut tree = Tree::default();
     for index in 0..trace.meta.threads.len() {
         trace.walk(index, filter, &mut tree.adder(0), progress)?;

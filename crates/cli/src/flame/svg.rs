@@ -128,10 +128,8 @@ impl<'a> Picture<'a> {
         let height = HEAD + (deepest + 1) * ROW + FOOT;
         let mut out = String::with_capacity(256 * 1024);
         // Writing to a String cannot fail.
-        let _ = writeln!(
-            out,
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"100%\" viewBox=\"0 0 {WIDTH} {height}\">"
-        );
+        let _ =
+            writeln!(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"100%\" viewBox=\"0 0 {WIDTH} {height}\">");
         let _ = writeln!(out, "<title>{}</title>", escape(&self.labels.title));
         let _ = writeln!(out, "<style>\n{}{}\n</style>", include_str!("flame.css"), self.palette.css());
         let _ = writeln!(out, "<rect id=\"bg\" width=\"{WIDTH}\" height=\"{height}\"/>");
@@ -209,11 +207,7 @@ impl<'a> Picture<'a> {
         );
         for (frame, name) in self.frames.iter().zip(&self.name_of) {
             let node = &self.tree.nodes[frame.node as usize];
-            let _ = write!(
-                out,
-                "{},{name},{},{},{},",
-                frame.depth, node.total_ns, node.self_ns, node.calls
-            );
+            let _ = write!(out, "{},{name},{},{},{},", frame.depth, node.total_ns, node.self_ns, node.calls);
         }
         out.push_str("],\nnames:[");
         for name in &self.names {

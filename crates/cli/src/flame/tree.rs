@@ -33,8 +33,7 @@ pub struct Tree {
 
 impl Default for Tree {
     fn default() -> Self {
-        let root =
-            Node { function: NO_FUNCTION, parent: 0, calls: 0, total_ns: 0, self_ns: 0 };
+        let root = Node { function: NO_FUNCTION, parent: 0, calls: 0, total_ns: 0, self_ns: 0 };
         Self { nodes: vec![root], index: HashMap::new() }
     }
 }
@@ -137,8 +136,7 @@ mod tests {
             adder.event(event).unwrap();
         }
         tree.finish();
-        let shown: Vec<_> =
-            tree.nodes.iter().map(|n| (n.function, n.parent, n.calls, n.total_ns, n.self_ns)).collect();
+        let shown: Vec<_> = tree.nodes.iter().map(|n| (n.function, n.parent, n.calls, n.total_ns, n.self_ns)).collect();
         assert_eq!(
             shown,
             [

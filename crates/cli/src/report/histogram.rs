@@ -90,7 +90,7 @@ mod tests {
                 let error = shown.abs_diff(v) as f64 / v as f64;
                 assert!(error <= 1.0 / 64.0, "{v} shown as {shown}");
             }
-            value = value * 2;
+            value *= 2;
         }
         let (row, column) = place(u64::MAX);
         assert!(row < ROWS && middle(row, column) > u64::MAX / 64 * 62);

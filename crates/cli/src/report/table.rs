@@ -127,8 +127,9 @@ pub fn render(trace: &Trace, stats: &Stats, rows: &[Row], width: usize, paint: P
     let refused = trace.meta.refused.len();
     if refused > 0 {
         let text = format!(
-            "{} functions were not traced; `textpoke info {}` says why",
+            "{} function{} not traced; `textpoke info {}` says why",
             text::count(refused as u64),
+            if refused == 1 { " was" } else { "s were" },
             trace.dir().display()
         );
         let _ = writeln!(out, "\n{}", paint.dim(&text));
@@ -234,22 +235,27 @@ fn cells(stats: &Stats, row: &Row, all_self: u64) -> [String; 7] {
 fn threads(out: &mut String, trace: &Trace, stats: &Stats, paint: Paint) {
     let threads = &trace.meta.threads;
     let name_width = threads.iter().map(|t| t.name.chars().count()).max().unwrap_or(0).max(6);
-    let header = format!("{:>9}  {:<name_width$}  {:>14}  {:>10}  {:>10}", "TID", "THREAD", "CALLS", "IN CALLS", "LOST");
+    let any_lost = trace.meta.lost > 0;
+    let lost_title = if any_lost { "        LOST" } else { "" };
+    let header = format!("{:>9}  {:<name_width$}  {:>14}  {:>10}{lost_title}", "TID", "THREAD", "CALLS", "IN CALLS");
     let _ = writeln!(out, "{}", paint.bold(&header));
     let mut order: Vec<usize> = (0..threads.len()).collect();
     order.sort_by_key(|&i| (std::cmp::Reverse(stats.threads[i].total_ns), threads[i].tid));
     const SHOWN: usize = 16;
     for &i in order.iter().take(SHOWN) {
         let (thread, s) = (&threads[i], &stats.threads[i]);
-        let lost = format!("{:>10}", text::count(thread.lost));
+        let lost = match thread.lost {
+            _ if !any_lost => String::new(),
+            0 => format!("{:>12}", 0),
+            n => paint.red(&format!("{:>12}", text::count(n))),
+        };
         let _ = writeln!(
             out,
-            "{:>9}  {:<name_width$}  {:>14}  {:>10}  {}",
+            "{:>9}  {:<name_width$}  {:>14}  {:>10}{lost}",
             thread.tid,
             thread.name,
             text::count(s.calls),
             text::duration(s.total_ns),
-            if thread.lost > 0 { paint.red(&lost) } else { paint.dim(&lost) },
         );
     }
     if order.len() > SHOWN {

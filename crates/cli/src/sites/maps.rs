@@ -30,9 +30,9 @@ pub struct Mapping {
 pub fn executable_files(pid: u32) -> Result<Vec<Mapping>> {
     let text = fs::read_to_string(format!("/proc/{pid}/maps")).map_err(|e| match e.kind() {
         ErrorKind::NotFound => Error::new(format!("there is no process {pid}")),
-        ErrorKind::PermissionDenied => Error::new(format!(
-            "process {pid} belongs to somebody else; run as its user or as root"
-        )),
+        ErrorKind::PermissionDenied => {
+            Error::new(format!("process {pid} belongs to somebody else; run as its user or as root"))
+        }
         _ => Error::io(format!("cannot read the mappings of process {pid}"), &e),
     })?;
     let mut files: Vec<Mapping> = Vec::new();
@@ -42,9 +42,7 @@ pub fn executable_files(pid: u32) -> Result<Vec<Mapping>> {
         }
     }
     if files.is_empty() {
-        return Err(Error::new(format!(
-            "process {pid} runs no program file; it is a kernel thread or has ended"
-        )));
+        return Err(Error::new(format!("process {pid} runs no program file; it is a kernel thread or has ended")));
     }
     Ok(files)
 }
@@ -90,9 +88,8 @@ pub fn read(pid: u32, mapping: &Mapping) -> Result<Vec<u8>> {
         return Ok(bytes);
     }
     let exe = Path::new("/proc").join(pid.to_string()).join("exe");
-    let is_exe = fs::read_link(&exe).is_ok_and(|target| {
-        target.to_str().is_some_and(|t| t.trim_end_matches(" (deleted)") == mapping.path)
-    });
+    let is_exe = fs::read_link(&exe)
+        .is_ok_and(|target| target.to_str().is_some_and(|t| t.trim_end_matches(" (deleted)") == mapping.path));
     if is_exe && let Ok(bytes) = fs::read(&exe) {
         return Ok(bytes);
     }

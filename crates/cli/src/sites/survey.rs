@@ -26,12 +26,7 @@ impl Survey {
     ///
     /// # Errors
     /// The file cannot be analysed; the message says why.
-    pub fn of(
-        path: &str,
-        bytes: &[u8],
-        mapped: Option<(u64, u64)>,
-        wanted: Option<&GlobSet>,
-    ) -> Result<Self> {
+    pub fn of(path: &str, bytes: &[u8], mapped: Option<(u64, u64)>, wanted: Option<&GlobSet>) -> Result<Self> {
         let image = Image::parse(bytes).map_err(|e| Error::new(format!("{path}: {e}")))?;
         let bias = mapped.map_or(0, |(start, offset)| bias(&image, start, offset));
         let mut functions = image.functions();

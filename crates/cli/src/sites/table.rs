@@ -28,13 +28,7 @@ pub fn functions(survey: &Survey, width: usize, paint: Paint) -> String {
         };
         let taken = 46 + if why.is_empty() { 0 } else { why.chars().count() + 2 };
         let name = names::shorten(&names::demangle(&f.name), width.saturating_sub(taken).max(24));
-        let _ = write!(
-            out,
-            "{addr:>16}  {:>6}  {entry}  {:<8}  {}",
-            f.size,
-            exits(f),
-            paint.cyan(&name)
-        );
+        let _ = write!(out, "{addr:>16}  {:>6}  {entry}  {:<8}  {}", f.size, exits(f), paint.cyan(&name));
         if !why.is_empty() {
             let _ = write!(out, "  {}", paint.dim(&why));
         }
@@ -61,7 +55,12 @@ pub fn summary(summary: &Summary, paint: Paint) -> String {
     let all = summary.functions as u64;
     let mut line = |n: usize, whole: u64, what: &str| {
         let n = n as u64;
-        let _ = writeln!(out, "{:>10}  {:>8}  {what}", text::count(n), paint.dim(&format!("{:>8}", text::percent(n, whole))));
+        let _ = writeln!(
+            out,
+            "{:>10}  {:>8}  {what}",
+            text::count(n),
+            paint.dim(&format!("{:>8}", text::percent(n, whole)))
+        );
     };
     line(summary.functions, all, &paint.bold("functions"));
     line(summary.traceable, all, &paint.green("can be traced"));

@@ -1,0 +1,66 @@
+//! `sites` on real files.
+
+mod support;
+
+use serde_json::Value;
+use support::{refusal, stdout};
+
+/// The program itself: an ELF file that is there whatever machine this is.
+const SELF: &str = env!("CARGO_BIN_EXE_textpoke");
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn functions_of_a_file() {
+    let document: Value =
+        serde_json::from_str(&stdout(&["sites", SELF, "--json", "-F", "textpoke_cli::text::*"])).unwrap();
+    let functions = document["files"][0]["functions"].as_array().unwrap();
+    let parse = functions.iter().find(|f| f["name"] == "textpoke_cli::text::parse_time").unwrap();
+    assert_eq!(parse["way"], "displace", "{parse}");
+    assert!(parse["symbol"].as_str().unwrap().starts_with("_"), "mangled: {parse}");
+    assert!(parse["displaced_bytes"].as_u64().unwrap() >= 5);
+    assert!(!parse["exits"].as_array().unwrap().is_empty());
+    let summary = &document["summary"];
+    assert_eq!(summary["functions"].as_u64().unwrap(), functions.len() as u64);
+
+    let table = stdout(&["sites", SELF, "-F", "textpoke_cli::text::*"]);
+    assert!(table.contains("textpoke_cli::text::parse_time") && table.contains("can be traced"), "{table}");
+    let summary = stdout(&["sites", SELF, "--summary"]);
+    assert!(!summary.contains("textpoke_cli") && summary.contains("exits: all patched"), "{summary}");
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn functions_of_a_process() {
+    // This test's own process: its program is at an address that differs from the linked one.
+    let me = std::process::id().to_string();
+    let document: Value =
+        serde_json::from_str(&stdout(&["sites", &me, "--json", "-F", "*functions_of_a_process*"])).unwrap();
+    let exe = std::env::current_exe().unwrap();
+    let files = document["files"].as_array().unwrap();
+    let own = files.iter().find(|f| f["path"] == exe.to_str().unwrap()).unwrap();
+    let found = own["functions"].as_array().unwrap();
+    let here = functions_of_a_process as fn() as usize as u64;
+    let hex = format!("{here:#x}");
+    assert!(found.iter().any(|f| f["addr"] == hex.as_str()), "{hex} in {found:?}");
+}
+
+#[test]
+fn what_cannot_be_analysed_is_refused() {
+    let temp = tempfile::tempdir().unwrap();
+    let at = |name: &str, bytes: &[u8]| {
+        let path = temp.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_string()
+    };
+    let whole = std::fs::read(SELF).unwrap();
+    assert!(refusal(&["sites", "no/such/file"], 1).contains("does not exist"));
+    assert!(refusal(&["sites", temp.path().to_str().unwrap()], 1).contains("is a directory"));
+    assert!(refusal(&["sites", &at("script", b"#!/bin/sh\n")], 1).contains("not an ELF file"));
+    assert!(refusal(&["sites", &at("cut", &whole[..4096])], 1).contains("cut"));
+    let mut elf32 = whole[..4096].to_vec();
+    elf32[4] = 1;
+    assert!(refusal(&["sites", &at("elf32", &elf32)], 1).contains("32-bit"));
+    assert!(refusal(&["sites", "4294967295"], 1).contains("no process"));
+    assert!(refusal(&["sites", SELF, "-F", "no_such_function"], 1).contains("matches"));
+    assert!(refusal(&["sites", SELF, "-F", "[a"], 2).contains("not a glob"));
+}
