@@ -177,6 +177,9 @@ impl Embryo {
         regions.local = map(keeper, &mut self.remote, regions.local, local_len, PRIVATE_FIXED, 0, NO_FILE)?;
         let wipe = [regions.local, local_len, libc::MADV_WIPEONFORK as u64, 0, 0, 0];
         self.remote.call(keeper, "madvise", libc::SYS_madvise, wipe)?;
+        // Fork children, which find it wiped, are not this session's.
+        let alive = regions.local + std::mem::offset_of!(local::LocalHeader, alive) as u64;
+        poke(keeper, alive, &1u32.to_le_bytes())?;
         let guard = self.table + table::stack_start(regions.layout.site_capacity) as u64 - GUARD;
         self.remote.call(keeper, "mprotect", libc::SYS_mprotect, [guard, GUARD, 0, 0, 0, 0])?;
         regions.table = self.table;
@@ -193,6 +196,44 @@ impl Embryo {
         poke_words(keeper, scratch, &[handler, flags, restorer, u64::MAX])?;
         action(keeper, &mut self.remote, scratch, 0)?;
         poke_words(keeper, scratch, &[0; 4])
+    }
+
+    /// A pipe whose closing tells the sidecar that the tracer is gone: its end stays with the sidecar, ours is the answer.
+    pub fn life_line(&mut self, keeper: &mut Keeper) -> Result<(File, i32), Error> {
+        let scratch = self.table + SCRATCH;
+        self.remote.call(keeper, "pipe2", libc::SYS_pipe2, [scratch, libc::O_CLOEXEC as u64, 0, 0, 0, 0])?;
+        let mut fds = [0; 8];
+        peek(keeper, scratch, &mut fds)?;
+        let [read, write] = [0, 4].map(|i| i32::from_le_bytes([fds[i], fds[i + 1], fds[i + 2], fds[i + 3]]));
+        let path = format!("/proc/{}/fd/{write}", self.remote.tid());
+        let ours = File::options().write(true).open(path).map_err(|e| Error::Io("opening the sidecar's pipe", e))?;
+        self.remote.call(keeper, "close", libc::SYS_close, [write as u64, 0, 0, 0, 0, 0])?;
+        Ok((ours, read))
+    }
+
+    /// Registers the address space for [`Embryo::sync_cores`].
+    pub fn register_membarrier(&mut self, keeper: &mut Keeper) -> Result<(), Error> {
+        const REGISTER: u64 = libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE as u64;
+        self.remote.call(keeper, "membarrier", libc::SYS_membarrier, [REGISTER, 0, 0, 0, 0, 0]).map(drop)
+    }
+
+    /// Every CPU that runs the target passes a context synchronising point.
+    pub fn sync_cores(&mut self, keeper: &mut Keeper) -> Result<(), Error> {
+        const SYNC: u64 = libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE as u64;
+        self.remote.call(keeper, "membarrier", libc::SYS_membarrier, [SYNC, 0, 0, 0, 0, 0]).map(drop)
+    }
+
+    /// Puts the action back that an earlier session replaced.
+    pub fn restore_action(&mut self, keeper: &mut Keeper, table: u64, handler: u64) -> Result<(), Error> {
+        restore_action(keeper, &mut self.remote, table, handler)
+    }
+
+    /// Does `last`, unmaps its own memory and ends.
+    pub fn leave(mut self, keeper: &mut Keeper, last: impl FnOnce(&mut Keeper, &mut Remote) -> Result<(), Error>) -> Result<(), Error> {
+        let done = last(keeper, &mut self.remote);
+        unmap(keeper, &mut self.remote, self.table, self.table_len)?;
+        self.remote.exit(keeper)?;
+        done
     }
 
     /// Lets the sidecar run at `entry` with `argument`, released from the tracer.

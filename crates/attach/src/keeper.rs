@@ -165,7 +165,7 @@ impl Keeper {
         self.table = table;
     }
 
-    /// The batch in flight now goes the other way.
+    /// The batch in flight goes the other way from now on.
     pub fn turn_table(&mut self, to: Direction) {
         if let Some((_, dir)) = &mut self.table {
             *dir = to;

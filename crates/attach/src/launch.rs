@@ -34,7 +34,7 @@ impl Launched {
         self.child.try_wait()
     }
 
-    /// Ends it, for when it cannot be traced after all.
+    /// Ends it: it was started to be traced and cannot be.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

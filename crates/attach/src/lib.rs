@@ -9,18 +9,22 @@
 //! Reading order: [`session`], [`keeper`], [`inject`], [`quiesce`].
 #![allow(unsafe_code, reason = "ptrace, remote system calls and shared mappings cannot be had without it")]
 
+pub mod clock;
 pub mod error;
 pub mod image;
 pub mod inject;
 pub mod keeper;
 pub mod launch;
 pub mod place;
+pub mod plan;
 pub mod preflight;
 pub mod proc;
 mod ptrace;
 pub mod quiesce;
 mod remote;
+pub mod remains;
 pub mod repair;
+pub mod rings;
 pub mod session;
 pub mod shared;
 pub mod trampoline;

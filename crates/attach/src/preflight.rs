@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 
 use crate::error::Error;
-use crate::proc::{self, Mapping};
+use crate::proc;
 
 /// The name that every mapping of ours carries in `/proc/PID/maps`.
 pub const MAPPING_NAME: &str = "/memfd:textpoke";
@@ -42,11 +42,6 @@ pub fn check(pid: i32) -> Result<(), Error> {
         }
     }
     cpu(pid)
-}
-
-/// Whether an earlier textpoke is still, or was once, at work in the process.
-pub fn ours(maps: &[Mapping]) -> bool {
-    maps.iter().any(|m| m.path.starts_with(MAPPING_NAME))
 }
 
 /// Whether the process runs a program of the kind that can be traced.

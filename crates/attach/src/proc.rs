@@ -64,6 +64,13 @@ pub fn status(id: i32) -> io::Result<Status> {
     Ok(parse_status(&fs::read_to_string(format!("/proc/{id}/status"))?))
 }
 
+/// The number that a process has in its own PID namespace.
+pub fn inner_pid(pid: i32) -> i32 {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = text.lines().find_map(|l| l.strip_prefix("NSpid:"));
+    line.and_then(|l| l.split_whitespace().next_back()?.parse().ok()).unwrap_or(pid)
+}
+
 /// Status of one thread.
 pub fn thread_status(pid: i32, tid: i32) -> io::Result<Status> {
     Ok(parse_status(&fs::read_to_string(format!("/proc/{pid}/task/{tid}/status"))?))

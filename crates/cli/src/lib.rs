@@ -8,10 +8,12 @@ pub mod data;
 pub mod error;
 pub mod export;
 pub mod flame;
+pub mod live;
 pub mod names;
 pub mod output;
 pub mod progress;
 pub mod report;
+pub mod sites;
 pub mod text;
 
 use std::process::ExitCode;
@@ -24,6 +26,11 @@ use error::Error;
 /// Parses the command line, performs the verb, and prints its error if it has one.
 #[must_use]
 pub fn run() -> ExitCode {
+    // The demo starts this program again as the one to be traced.
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == cmd::demo::WORKLOAD) {
+        return textpoke_workload::main_from_args(&[cmd::demo::WORKLOAD], arguments);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(help_or_error) => {
@@ -33,18 +40,20 @@ pub fn run() -> ExitCode {
             return ExitCode::from(code);
         }
     };
+    let done = |result: error::Result<()>| result.map(|()| 0);
     let outcome = match &cli.verb {
-        Verb::Demo(args) => cmd::demo::run(args),
-        Verb::Sites(args) => cmd::sites::run(args),
+        Verb::Demo(args) => done(cmd::demo::run(args)),
+        Verb::Sites(args) => done(cmd::sites::run(args)),
         Verb::Record(args) => cmd::record::run(args),
-        Verb::Report(args) => cmd::report::run(args),
-        Verb::Flame(args) => cmd::flame::run(args),
-        Verb::Export(args) => cmd::export::run(args),
-        Verb::Info(args) => cmd::info::run(args),
-        Verb::Repair(args) => cmd::repair::run(args),
+        Verb::Report(args) => done(cmd::report::run(args)),
+        Verb::Flame(args) => done(cmd::flame::run(args)),
+        Verb::Export(args) => done(cmd::export::run(args)),
+        Verb::Info(args) => done(cmd::info::run(args)),
+        Verb::Repair(args) => done(cmd::repair::run(args)),
     };
     match outcome {
-        Ok(()) | Err(Error::BrokenPipe) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
+        Err(Error::BrokenPipe) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("textpoke: {error}");
             ExitCode::from(if matches!(error, Error::Usage(_)) { 2 } else { 1 })

@@ -119,15 +119,20 @@ pub fn run(args: &Args) -> Result<()> {
 
 type Writing<'a> = dyn FnMut(&mut Output, &mut dyn FnMut(u64)) -> Result<()> + 'a;
 
-/// Writes a Perfetto trace of a trace that was just made; an existing file is replaced.
+/// Writes a Perfetto trace of the first `max_events` of a trace that was just made; an existing file is replaced.
 ///
 /// # Errors
 /// As [`run`].
-pub fn perfetto(dir: &Path, place: &Path) -> Result<()> {
+pub fn perfetto(dir: &Path, place: &Path, max_events: u64) -> Result<()> {
     let trace = Trace::open(dir)?;
+    let mut filter = trace.filter(Filter::default());
+    let mut note = None;
+    if let Some(cut) = cut::find(&trace, filter, max_events, &mut |_| {})? {
+        filter.to_ns = Some(cut.to_ns);
+        let (kept, total) = (text::count(cut.kept), text::count(cut.total));
+        note = Some(format!("the first {}: {kept} of {total} events", text::duration(cut.to_ns)));
+    }
     let mut out = Output::create(place, true)?;
-    let bar = progress::bar("perfetto", trace.total_records());
-    perfetto::write(&trace, trace.filter(Filter::default()), None, &mut out, &mut |n| bar.inc(n))?;
-    bar.finish_and_clear();
+    perfetto::write(&trace, filter, note.as_deref(), &mut out, &mut |_| {})?;
     out.commit()
 }

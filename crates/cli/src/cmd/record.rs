@@ -42,7 +42,7 @@ pub struct Args {
     #[arg(long, value_name = "GLOB")]
     pub module: Vec<String>,
 
-    /// Trace the C runtime too (libc, the dynamic loader, libpthread, libm)
+    /// Trace the C runtime too (libc, the dynamic loader and their companions)
     #[arg(long)]
     pub runtime: bool,
 
@@ -81,20 +81,13 @@ fn parse_buffer(text: &str) -> std::result::Result<u64, String> {
     }
 }
 
-/// Files that `--runtime` adds: libc blocks all signals inside some of its functions, and the
-/// loader runs before anything can be arranged.
-const RUNTIME: [&str; 10] = [
-    "ld-linux*", "ld-musl*", "ld.so*", "libc.so*", "libc-*.so", "libpthread*", "libm.so*", "libm-*.so",
-    "libdl*", "librt*",
-];
-
 /// Decides which files and functions are wanted, from `-F`, `-N`, `--module` and `--runtime`.
 #[derive(Debug)]
 pub struct Wanted {
     filter: Option<globset::GlobSet>,
     notrace: globset::GlobSet,
     module: Option<globset::GlobSet>,
-    runtime: Option<globset::GlobSet>,
+    runtime: bool,
 }
 
 impl Wanted {
@@ -120,12 +113,11 @@ impl Wanted {
         let some = |patterns: &[String], flag| {
             (!patterns.is_empty()).then(|| globs(patterns, flag)).transpose()
         };
-        let skip = if runtime { None } else { Some(globs(&RUNTIME.map(String::from), "")?) };
         Ok(Self {
             filter: some(filter, "-F")?,
             notrace: globs(notrace, "-N")?,
             module: some(module, "--module")?,
-            runtime: skip,
+            runtime,
         })
     }
 
@@ -136,7 +128,7 @@ impl Wanted {
         let Some(name) = path.file_name() else { return false };
         match &self.module {
             Some(module) => module.is_match(name) || module.is_match(path),
-            None => !self.runtime.as_ref().is_some_and(|runtime| runtime.is_match(name)),
+            None => self.runtime || !textpoke_analyze::is_runtime(&name.to_string_lossy()),
         }
     }
 
@@ -172,9 +164,8 @@ pub fn globs(patterns: &[String], flag: &str) -> Result<globset::GlobSet> {
 ///
 /// # Errors
 /// Attaching, tracing or writing failed.
-pub fn run(args: &Args) -> Result<()> {
-    Wanted::new(args)?;
-    Err(Error::new("record is not wired yet"))
+pub fn run(args: &Args) -> Result<u8> {
+    crate::live::command::record(args)
 }
 
 #[cfg(test)]
@@ -191,7 +182,7 @@ mod tests {
         let all = wanted(&[], &[], &[], false);
         assert!(all.function("anything") && all.file(Path::new("/usr/bin/python3")));
         assert!(all.file(Path::new("/usr/lib/libsqlite3.so.0")));
-        for runtime in ["/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2", "/lib/libm.so.6"] {
+        for runtime in ["/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"] {
             assert!(!all.file(Path::new(runtime)), "{runtime}");
             assert!(wanted(&[], &[], &[], true).file(Path::new(runtime)), "{runtime}");
             assert!(wanted(&[], &[], &["li*", "ld*"], false).file(Path::new(runtime)), "{runtime}");

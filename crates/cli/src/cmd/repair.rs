@@ -1,6 +1,9 @@
 //! `textpoke repair`.
 
+use textpoke_attach::repair::Repaired;
+
 use crate::error::{Error, Result};
+use crate::text;
 
 /// Shown under `--help`.
 pub const EXAMPLES: &str = "\
@@ -19,6 +22,16 @@ pub struct Args {
 ///
 /// # Errors
 /// The process cannot be repaired, or needs no repair.
-pub fn run(_args: &Args) -> Result<()> {
-    Err(Error::new("repair is not wired yet"))
+pub fn run(args: &Args) -> Result<()> {
+    let pid = args.pid;
+    let repaired = textpoke_attach::repair::repair(pid as i32, crate::live::AGENT).map_err(|e| Error::new(e.to_string()))?;
+    if repaired == Repaired::default() {
+        eprintln!("process {pid} carries nothing of textpoke; nothing to repair");
+        return Ok(());
+    }
+    eprintln!("process {pid}: {} sites restored, {} mappings removed", repaired.sites, repaired.mappings);
+    if let Some((start, end)) = repaired.stays {
+        text::warn(&format!("a thread is still in our code at {start:#x}-{end:#x}, which stays mapped until the next attach"));
+    }
+    Ok(())
 }

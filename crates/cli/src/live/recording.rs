@@ -6,9 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use textpoke_attach::launch::Launched;
-use textpoke_attach::session::{Options, RingId, Session};
+use textpoke_attach::rings::{RingId, Rings};
+use textpoke_attach::session::{Options, Session};
+use textpoke_trace::Record;
 use textpoke_attach::{clock, proc};
 
+use super::AGENT;
 use super::probes::Selection;
 use crate::data::meta::{self, End, Meta};
 use crate::data::writer::{ThreadKey, TraceWriter};
@@ -56,9 +59,6 @@ pub struct Recorded {
     pub patching: [Duration; 2],
 }
 
-/// Bytes of the agent that is put into targets.
-const AGENT: &[u8] = include_bytes!(env!("TEXTPOKE_AGENT"));
-
 impl Recording<'_> {
     /// Records until `limits` or the target end it. `tick` is called now and then with the number of records so far.
     ///
@@ -93,7 +93,9 @@ impl Recording<'_> {
                 if let Some(end) = over(self.pid, self.launched.as_deref_mut(), &session) {
                     break end;
                 }
-                session.recycle(|ring| threads.ended(ring, &mut self.writer));
+                if disk.is_ok() {
+                    disk = threads.recycle(&mut session, &mut self.writer, self.pid);
+                }
                 tick(self.writer.records(), self.writer.lost());
             }
             if self.writer.records() - before < 4096 {
@@ -204,23 +206,47 @@ impl Threads {
         self.drain_rings(session.rings(), writer, pid, all)
     }
 
-    fn drain_rest(&mut self, rings: &mut textpoke_attach::session::Rings, writer: &mut TraceWriter, pid: i32) -> Result<()> {
+    fn drain_rest(&mut self, rings: &mut Rings, writer: &mut TraceWriter, pid: i32) -> Result<()> {
         self.drain_rings(rings, writer, pid, true)
+    }
+
+    fn recycle(&mut self, session: &mut Session, writer: &mut TraceWriter, pid: i32) -> Result<()> {
+        let mut outcome = Ok(());
+        let mut gone = Vec::new();
+        session.rings().recycle(
+            |ring, words| {
+                if outcome.is_ok() {
+                    outcome = self.write(ring, words, writer, pid);
+                }
+            },
+            |ring| gone.push(ring),
+        );
+        for ring in gone {
+            if let Some(key) = self.keys.remove(&ring) {
+                writer.end_thread(key, clock::tsc());
+            }
+        }
+        outcome
+    }
+
+    fn write(&mut self, ring: RingId, words: [u64; 2], writer: &mut TraceWriter, pid: i32) -> Result<()> {
+        let key = self.key(ring, writer, pid)?;
+        let record = Record::from_words(words);
+        if record.is_lost() { writer.append_lost(key, record.tsc, record.sp8) } else { writer.append_words(key, words) }
     }
 
     fn drain_rings(
         &mut self,
-        rings: &mut textpoke_attach::session::Rings,
+        rings: &mut Rings,
         writer: &mut TraceWriter,
         pid: i32,
         all: bool,
     ) -> Result<()> {
         let mut outcome = Ok(());
         rings.drain(all, |ring, words| {
-            if outcome.is_err() {
-                return;
+            if outcome.is_ok() {
+                outcome = self.write(ring, words, writer, pid);
             }
-            outcome = self.key(ring, writer, pid).and_then(|key| writer.append_words(key, words));
         });
         outcome
     }
@@ -235,9 +261,4 @@ impl Threads {
         Ok(key)
     }
 
-    fn ended(&mut self, ring: RingId, writer: &mut TraceWriter) {
-        if let Some(&key) = self.keys.get(&ring) {
-            writer.end_thread(key, clock::tsc());
-        }
-    }
 }

@@ -1,0 +1,197 @@
+//! Putting a process right whose tracer was killed.
+//!
+//! The text may be in any mixture of forms. While a keeper holds all threads, and so meets every trap, the ordinary way
+//! back is performed from here: trap every head, synchronise, tail, synchronise, head, synchronise. Bytes are written one
+//! by one through `/proc/PID/mem`; cores are synchronised by a newborn sidecar that lives for this alone.
+
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+use textpoke_core::isa::{Isa, X86_64};
+use textpoke_core::{Cause, Direction, Kind, Machine, Run, Site, Step, Unit, Verdict, drive};
+use textpoke_trace::{Layout, local, table};
+
+use crate::error::Error;
+use crate::image::Image;
+use crate::inject::{Embryo, borrow_thread, unmap};
+use crate::keeper::{Keeper, hold};
+use crate::preflight;
+use crate::proc;
+use crate::quiesce::{Forbidden, await_no_trap_pending, await_none_inside};
+use crate::remains::{self, Busy};
+
+/// What was done.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Repaired {
+    /// Sites that had patches or traps.
+    pub sites: usize,
+    /// Mappings that were removed.
+    pub mappings: usize,
+    /// Code that had to stay because a thread may still run or resume in it.
+    pub stays: Option<(u64, u64)>,
+}
+
+const LEAVE: Duration = Duration::from_secs(3);
+
+/// Restores a process, threads running. A process with nothing to repair is left alone.
+///
+/// # Errors
+/// Another textpoke still traces it; it ended; its bytes are not what any of our steps leaves.
+pub fn repair(pid: i32, agent: &[u8]) -> Result<Repaired, Error> {
+    preflight::check(pid)?;
+    let image = Image::load(agent).map_err(|e| Error::Image(e.to_string()))?;
+    let remains = loop {
+        let remains = remains::find(&proc::maps(pid).map_err(|_| Error::Gone(pid))?);
+        match remains.users(pid).as_slice() {
+            [] => break remains,
+            users => end_sidecars(pid, users)?,
+        }
+    };
+    if remains.is_empty() {
+        return Ok(Repaired::default());
+    }
+    hold(pid, |keeper| {
+        let all = remains.sites(keeper.memory())?;
+        let sites = damaged(keeper, &all)?;
+        keeper.set_changed(&all);
+        let layout = Layout::new(1, 1, textpoke_trace::layout::MIN_RING_BYTES).ok_or(Error::SidecarLost)?;
+        let mut parent = borrow_thread(keeper)?;
+        let born = Embryo::conceive(keeper, &mut parent, &layout);
+        parent.give_back()?;
+        let mut embryo = born?;
+        embryo.register_membarrier(keeper)?;
+        let mut repaired = Repaired { sites: sites.len(), ..Repaired::default() };
+        if !sites.is_empty() {
+            // The old bytes are not there to be verified: that is the point.
+            let back = Kind::Displace.program(Direction::Remove);
+            let program: Vec<Step> = back.iter().copied().filter(|s| *s != Step::Verify { after: false }).collect();
+            let run = Run::custom(&program, Kind::Displace.program(Direction::Install), Direction::Remove);
+            let verdict = drive(run, &mut FromOutside { keeper, embryo: &mut embryo, sites: &sites });
+            if verdict != Verdict::Performed(Direction::Remove) {
+                return Err(Error::Batch(verdict));
+            }
+        }
+        clear_away(keeper, embryo, &image, &remains, &mut repaired)?;
+        Ok(repaired)
+    })
+}
+
+/// A tracer that lives is not disturbed; a sidecar that lost its tracer gets the time to end, then is ended.
+fn end_sidecars(pid: i32, users: &[Busy]) -> Result<(), Error> {
+    for &user in users {
+        match user {
+            Busy::Tracer(by) => return Err(Error::InUse(pid, by)),
+            Busy::Sidecar(tid) => {
+                let alive = || proc::status(tid).is_ok_and(|s| s.name == "textpoke" && !matches!(s.state, 'Z' | 'X'));
+                for _ in 0..100 {
+                    if !alive() {
+                        break;
+                    }
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                if alive() {
+                    // SAFETY: a process of ours, whose work at any step is what this repair can mend.
+                    unsafe { libc::kill(tid, libc::SIGKILL) };
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The sites that do not have their old bytes. Refuses when a byte is neither old nor new nor a trap.
+fn damaged(keeper: &Keeper, all: &[Site]) -> Result<Vec<Site>, Error> {
+    let mut damaged = Vec::new();
+    for site in all {
+        let mut now = [0; 8];
+        let now = &mut now[..site.len()];
+        keeper.memory().read_exact_at(now, site.addr).map_err(|e| Error::Io("reading the target's text", e))?;
+        let (old, new) = (site.before(Direction::Install), site.after(Direction::Install));
+        let known = |i: usize| now[i] == old[i] || now[i] == new[i] || (site.begins_at(i) && now[i] == X86_64::TRAP[0]);
+        if !(0..site.len()).all(known) {
+            return Err(Error::Damaged(format!("the code at {:#x} was changed by somebody else; nothing was repaired", site.addr)));
+        }
+        if now != old {
+            damaged.push(*site);
+        }
+    }
+    Ok(damaged)
+}
+
+fn clear_away(
+    keeper: &mut Keeper,
+    embryo: Embryo,
+    image: &Image,
+    remains: &remains::Remains,
+    repaired: &mut Repaired,
+) -> Result<(), Error> {
+    let mut embryo = embryo;
+    let mut free = Vec::new();
+    let regions = remains.text.first().and_then(|home| remains::regions(keeper, image, home.0, remains.data));
+    if let Some(regions) = regions {
+        embryo.restore_action(keeper, regions.table, regions.handler)?;
+    }
+    for &(start, end) in &remains.text {
+        match await_none_inside(keeper, &Forbidden::Ranges(&[(start, end)]), LEAVE) {
+            Ok(()) => free.push((start, end)),
+            Err(Error::Inside(_)) => repaired.stays = Some((start, end)),
+            Err(e) => return Err(e),
+        }
+    }
+    if repaired.stays.is_none() {
+        free.extend(remains.data);
+        if let Some(regions) = regions {
+            free.push((regions.local, regions.local + local::bytes(regions.rings) as u64));
+            free.push((regions.table, regions.table + table::bytes(regions.site_capacity) as u64));
+        }
+    }
+    repaired.mappings = free.len();
+    embryo.leave(keeper, |keeper, remote| free.iter().try_for_each(|&(start, end)| unmap(keeper, remote, start, end - start)))
+}
+
+/// Performs steps from the tracer, byte by byte.
+struct FromOutside<'a> {
+    keeper: &'a mut Keeper,
+    embryo: &'a mut Embryo,
+    sites: &'a [Site],
+}
+
+impl Machine for FromOutside<'_> {
+    fn perform(&mut self, step: Step) -> Result<(), Cause> {
+        match step {
+            // Writing through /proc/PID/mem needs no window.
+            Step::Open | Step::Close | Step::Maintain | Step::Undo(_) | Step::Done(_) => Ok(()),
+            Step::Publish => {
+                self.keeper.set_table(Some((self.sites.to_vec(), Direction::Remove)));
+                Ok(())
+            }
+            Step::Store { phase, unit: Unit::Byte } => {
+                for site in self.sites {
+                    for write in site.writes::<X86_64>(phase, Direction::Remove) {
+                        for (i, byte) in write.bytes().iter().enumerate() {
+                            let at = site.addr + u64::from(write.offset) + i as u64;
+                            self.keeper.memory().write_all_at(&[*byte], at).map_err(|e| Cause::Os(e.raw_os_error().unwrap_or(0)))?;
+                        }
+                    }
+                    self.keeper.pump().map_err(|_| Cause::TimedOut)?;
+                }
+                Ok(())
+            }
+            Step::SyncCores => self.embryo.sync_cores(self.keeper).map_err(|_| Cause::TimedOut),
+            Step::Verify { .. } => match damaged(self.keeper, self.sites).map_err(|_| Cause::Unsupported)?.first() {
+                Some(site) => Err(Cause::Mismatch(site.addr)),
+                None => Ok(()),
+            },
+            Step::AwaitNoneInside => {
+                await_none_inside(self.keeper, &Forbidden::Sites(self.sites), LEAVE).map_err(|_| Cause::TimedOut)
+            }
+            Step::Retire => {
+                await_no_trap_pending(self.keeper, LEAVE).map_err(|_| Cause::TimedOut)?;
+                self.keeper.set_table(None);
+                Ok(())
+            }
+            Step::Store { .. } | Step::Park | Step::Unpark => Err(Cause::Unsupported),
+        }
+    }
+}
