@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Doing, Error, Result};
 
+/// Bytes per write.
+const BUFFER: usize = 1 << 20;
+
 /// A file being written beside its final place; [`Output::commit`] puts it there.
 #[derive(Debug)]
 pub struct Output {
@@ -18,7 +21,8 @@ pub struct Output {
 #[derive(Debug)]
 enum Writer {
     File(BufWriter<File>),
-    Stdout(io::StdoutLock<'static>),
+    // The lock alone would write at every newline byte, of which binary data has many.
+    Stdout(BufWriter<io::StdoutLock<'static>>),
 }
 
 impl Output {
@@ -28,7 +32,7 @@ impl Output {
     /// It exists and `force` is not set, or it cannot be written.
     pub fn create(place: &Path, force: bool) -> Result<Self> {
         if place == Path::new("-") {
-            let writer = Some(Writer::Stdout(io::stdout().lock()));
+            let writer = Some(Writer::Stdout(BufWriter::with_capacity(BUFFER, io::stdout().lock())));
             return Ok(Self { writer, place: place.into(), beside: None, written: 0 });
         }
         match fs::metadata(place) {
@@ -44,7 +48,7 @@ impl Output {
             Ok(found) if !found.is_file() => {
                 // A device or a pipe cannot be renamed into place.
                 let file = File::create(place).doing(|| format!("cannot write {}", place.display()))?;
-                let writer = Some(Writer::File(BufWriter::new(file)));
+                let writer = Some(Writer::File(BufWriter::with_capacity(BUFFER, file)));
                 return Ok(Self { writer, place: place.into(), beside: None, written: 0 });
             }
             _ => {}
@@ -59,7 +63,7 @@ impl Output {
             }
             _ => Error::io(format!("cannot write {}", place.display()), &e),
         })?;
-        let writer = Some(Writer::File(BufWriter::with_capacity(1 << 20, file)));
+        let writer = Some(Writer::File(BufWriter::with_capacity(BUFFER, file)));
         Ok(Self { writer, place: place.into(), beside: Some(beside), written: 0 })
     }
 
