@@ -252,7 +252,7 @@ impl<'i, 'a> Analysis<'i, 'a> {
         function.exits = found.sites;
         function.blocked_exits = found.blocked;
         let opaque = self.opaque_table(body);
-        let unresolved = function.blocked_exits.iter().any(|e| e.1 == Reason::UnresolvedJump);
+        let unresolved = body.insns.iter().any(|i| matches!(self.jumps.get(&i.ip()), Some(Jump::Unknown(_))));
         if fragment.overlaps || opaque || unresolved {
             // A jump or the unwinder may land between the displaced instructions of an exit.
             let reason = if fragment.overlaps {

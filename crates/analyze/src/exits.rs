@@ -72,7 +72,7 @@ pub(crate) fn exits(
             FlowControl::IndirectBranch => match jump(index) {
                 Jump::Table | Jump::Goto => continue,
                 Jump::Tail => ExitEvent::TailJump,
-                Jump::Unknown(_) => {
+                Jump::Either | Jump::Unknown(_) => {
                     found.blocked.push((ip, Reason::UnresolvedJump));
                     continue;
                 }

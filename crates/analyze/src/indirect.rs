@@ -21,6 +21,8 @@ pub(crate) enum Jump {
     Goto,
     /// Leaves the function.
     Tail,
+    /// Leaves the function, or goes to a label or table entry of it. All of these are marked.
+    Either,
     /// Not known. Holds where the frame begins at the jump, if the unwind table tells.
     Unknown(Option<Cfa>),
 }
@@ -30,8 +32,10 @@ pub(crate) enum Jump {
 enum Origin {
     /// Added up from a base and an offset.
     Sum,
-    /// Loaded with an index: from an array of addresses, at a known place if nothing else is added.
-    Indexed(Option<u64>),
+    /// Loaded with an index, from an array of addresses at a known place.
+    Indexed(u64),
+    /// Loaded with an index, from an array of addresses that a register points to.
+    IndexedFrom(Register),
     /// Loaded or passed as it is.
     Pointer,
     /// Not seen.
@@ -39,10 +43,10 @@ enum Origin {
 }
 
 /// The indirect jumps that may go through a table.
-pub(crate) fn table_jumps(body: &Body) -> impl Iterator<Item = u64> {
+pub(crate) fn table_jumps<'b>(body: &'b Body, marks: &'b Marks) -> impl Iterator<Item = u64> + 'b {
     let indirect = |i: &Instruction| i.flow_control() == FlowControl::IndirectBranch;
     let jumps = body.insns.iter().enumerate().filter(move |(_, i)| indirect(i));
-    jumps.filter(|&(index, _)| origin(body, index) != Origin::Pointer).map(|(_, i)| i.ip())
+    jumps.filter(|&(index, _)| origin(body, index, marks) != Origin::Pointer).map(|(_, i)| i.ip())
 }
 
 /// Decides what each indirect jump of a function is. `targets` are those of its tables.
@@ -52,24 +56,33 @@ pub(crate) fn classify(body: &Body, targets: &Targets, marks: &Marks, unwind: &U
     let tables = targets.offsets || !targets.addresses.is_empty();
     let indirect = |i: &Instruction| i.flow_control() == FlowControl::IndirectBranch;
     let jumps = body.insns.iter().enumerate().filter(|(_, i)| indirect(i));
+    let inside = |vaddr: u64| vaddr != start && body.contains(vaddr);
+    let computes = body.insns.iter().any(|i| {
+        i.mnemonic() == Mnemonic::Lea && i.is_ip_rel_memory_operand() && inside(i.ip_rel_memory_address())
+            || i.is_call_near() && i.near_branch_target() == i.next_ip()
+    });
+    let is_table = |at: u64| targets.addresses.iter().any(|t| t.start == at);
     jumps
         .map(|(index, insn)| {
             let cfa = unwind.cfa_at(insn.ip());
             let framed = cfa.is_some_and(|c| c != Cfa::ENTRY);
-            let jump = match origin(body, index) {
+            let jump = match origin(body, index, marks) {
                 _ if !insn.is_jmp_near_indirect() => Jump::Unknown(cfa),
-                Origin::Indexed(Some(table)) if targets.addresses.iter().any(|t| t.start == table) => Jump::Table,
+                Origin::Indexed(table) if is_table(table) => Jump::Table,
+                Origin::IndexedFrom(base) if points_to(body, base, is_table) => Jump::Table,
                 Origin::Sum if targets.offsets && (framed || !labels) => Jump::Table,
                 // With a frame of its own the function cannot leave by a jump: the target is one of
                 // those that are known to lead into it.
-                Origin::Indexed(None) if framed && tables => Jump::Table,
                 _ if framed && (labels || tables) => Jump::Goto,
-                // Without one it can, and no address of this function is to be had for the jump.
-                _ if framed || labels => Jump::Unknown(cfa),
-                Origin::Pointer | Origin::Indexed(Some(_)) => Jump::Tail,
-                Origin::Indexed(None) if targets.addresses.is_empty() => Jump::Tail,
+                // The target may have been computed from a label, or come from a table that was not found.
+                Origin::Sum if !targets.offsets => Jump::Unknown(cfa),
+                _ if framed || computes => Jump::Unknown(cfa),
+                // Without a frame it can leave, and does if no address of this function is to be had.
+                _ if labels => Jump::Either,
+                Origin::Pointer | Origin::Indexed(_) => Jump::Tail,
+                Origin::IndexedFrom(_) if targets.addresses.is_empty() => Jump::Tail,
                 Origin::Unknown if !tables => Jump::Tail,
-                _ => Jump::Unknown(cfa),
+                _ => Jump::Either,
             };
             (insn.ip(), jump)
         })
@@ -77,12 +90,12 @@ pub(crate) fn classify(body: &Body, targets: &Targets, marks: &Marks, unwind: &U
 }
 
 /// Follows the target of a jump back through the instructions in front of it.
-fn origin(body: &Body, jump: usize) -> Origin {
+fn origin(body: &Body, jump: usize, marks: &Marks) -> Origin {
     let insn = &body.insns[jump];
     if insn.op0_kind() == OpKind::Memory {
         return loaded(insn);
     }
-    definition(body, jump).map_or(Origin::Unknown, |insn| match insn.mnemonic() {
+    definition(body, jump, marks).map_or(Origin::Unknown, |insn| match insn.mnemonic() {
         Mnemonic::Add | Mnemonic::Sub | Mnemonic::Lea | Mnemonic::Movsxd => Origin::Sum,
         Mnemonic::Mov if insn.op1_kind() == OpKind::Memory => loaded(insn),
         Mnemonic::Pop => Origin::Pointer,
@@ -91,15 +104,46 @@ fn origin(body: &Body, jump: usize) -> Origin {
 }
 
 fn loaded(insn: &Instruction) -> Origin {
-    let alone = insn.memory_base() == Register::None;
-    match insn.memory_index() {
-        Register::None => Origin::Pointer,
-        _ => Origin::Indexed(alone.then_some(insn.memory_displacement64())),
+    match (insn.memory_index(), insn.memory_base()) {
+        (Register::None, _) => Origin::Pointer,
+        (_, Register::None) => Origin::Indexed(insn.memory_displacement64()),
+        (_, base) => Origin::IndexedFrom(base.full_register()),
     }
 }
 
+/// Whether a register, wherever the function writes it, gets the address of such a table.
+fn points_to(body: &Body, register: Register, is_table: impl Fn(u64) -> bool) -> bool {
+    let mut factory = InstructionInfoFactory::new();
+    let mut found = false;
+    for insn in &body.insns {
+        if insn.flow_control() == FlowControl::Call || insn.flow_control() == FlowControl::IndirectCall {
+            // The callee may write it: only a function without calls is certain.
+            return false;
+        }
+        if !writes(&mut factory, insn, register) {
+            continue;
+        }
+        let loads = insn.mnemonic() == Mnemonic::Lea && insn.is_ip_rel_memory_operand();
+        if !loads || !is_table(insn.ip_rel_memory_address()) {
+            return false;
+        }
+        found = true;
+    }
+    found
+}
+
+fn writes(factory: &mut InstructionInfoFactory, insn: &Instruction, register: Register) -> bool {
+    factory.info(insn).used_registers().iter().any(|used| {
+        used.register().full_register() == register
+            && matches!(
+                used.access(),
+                OpAccess::Write | OpAccess::ReadWrite | OpAccess::CondWrite | OpAccess::ReadCondWrite
+            )
+    })
+}
+
 /// The instruction that computed the register of an indirect jump, copies followed.
-fn definition(body: &Body, jump: usize) -> Option<&Instruction> {
+fn definition<'b>(body: &'b Body, jump: usize, marks: &Marks) -> Option<&'b Instruction> {
     // Compilers compute the target right in front of the jump, rarely more than a few instructions away.
     const WINDOW: usize = 24;
     if body.insns[jump].op0_kind() != OpKind::Register {
@@ -109,23 +153,17 @@ fn definition(body: &Body, jump: usize) -> Option<&Instruction> {
     let mut factory = InstructionInfoFactory::new();
     let mut at = jump;
     for _ in 0..WINDOW {
+        // Where other ways join, the register may hold something else.
+        if marks.entered(body.insns[at].ip()) {
+            return None;
+        }
         at = body.before(at)?;
         let insn = &body.insns[at];
-        if crate::flow::direct_target(insn).is_none() && insn.flow_control() != FlowControl::Next {
+        // A conditional jump that is not taken changes nothing; a call may change anything.
+        if !matches!(insn.flow_control(), FlowControl::Next | FlowControl::ConditionalBranch) {
             return None;
         }
-        let writes = factory.info(insn).used_registers().iter().any(|used| {
-            used.register().full_register() == register
-                && matches!(
-                    used.access(),
-                    OpAccess::Write | OpAccess::ReadWrite | OpAccess::CondWrite | OpAccess::ReadCondWrite
-                )
-        });
-        let call = insn.flow_control() == FlowControl::Call;
-        if call {
-            return None;
-        }
-        if writes {
+        if writes(&mut factory, insn, register) {
             let copy = insn.mnemonic() == Mnemonic::Mov
                 && insn.op1_kind() == OpKind::Register
                 && insn.op0_register().full_register() == register;

@@ -46,6 +46,8 @@ mod symbols;
 mod tables;
 #[cfg(test)]
 mod testfile;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub use analysis::Options;

@@ -40,7 +40,7 @@ impl Tables<'_, '_> {
     /// targets refuse a patch, too few would allow a wrong one.
     pub fn of(&self, body: &Body) -> Targets {
         let mut targets = Targets::default();
-        let frames: Vec<Option<Cfa>> = table_jumps(body).map(|ip| self.unwind.cfa_at(ip)).collect();
+        let frames: Vec<Option<Cfa>> = table_jumps(body, self.marks).map(|ip| self.unwind.cfa_at(ip)).collect();
         let fixed = !self.image.is_shared();
         for insn in &body.insns {
             let base = if insn.mnemonic() == Mnemonic::Lea && insn.is_ip_rel_memory_operand() {

@@ -5,71 +5,162 @@ pub(crate) const CODE: u64 = 0x40_1000;
 /// Where the data of a test file is.
 pub(crate) const DATA: u64 = 0x50_0000;
 
-/// A symbol of a test file: name, address, size.
-pub(crate) type Sym = (&'static str, u64, u64);
-
-/// A position-independent file with this code and no symbols.
-pub(crate) fn with_data(data: &[u8]) -> Vec<u8> {
-    file(&[0xc3], data, &[], 3)
+/// Builds a file with one segment of code and one of data.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct File {
+    code: Vec<u8>,
+    data: Vec<u8>,
+    symbols: Vec<(String, u64, u64, u8)>,
+    sections: Vec<(String, u32, u64, u64)>,
+    fixed: bool,
+    writable: bool,
 }
 
-/// A file of type `kind` (2 fixed address, 3 position independent) with code, data and function symbols.
-pub(crate) fn file(code: &[u8], data: &[u8], symbols: &[Sym], kind: u16) -> Vec<u8> {
-    let mut strings = vec![0u8];
-    let mut symtab = vec![0u8; 24];
-    for (name, vaddr, size) in symbols {
-        symtab.extend((strings.len() as u32).to_le_bytes());
-        // Global function in section 1.
-        symtab.extend([0x12, 0, 1, 0]);
-        symtab.extend(vaddr.to_le_bytes());
-        symtab.extend(size.to_le_bytes());
-        strings.extend(name.as_bytes());
-        strings.push(0);
+impl File {
+    /// Position-independent code at [`CODE`].
+    pub fn new(code: &[u8]) -> Self {
+        Self { code: code.to_vec(), ..Self::default() }
     }
-    let names = b"\0.text\0.rodata\0.symtab\0.strtab\0.shstrtab\0";
-    let mut out = vec![0u8; 64 + 2 * 56];
-    let mut put = |bytes: &[u8]| {
-        let at = out.len() as u64;
-        out.extend(bytes);
-        at
-    };
-    let (code_at, data_at) = (put(code), put(data));
-    let (symtab_at, strings_at, names_at) = (put(&symtab), put(&strings), put(names));
-    let mut rows: Vec<u8> = vec![0; 64];
-    let mut section = |name: u32, kind: u32, flags: u64, vaddr: u64, at: u64, size: usize, link: u32| {
-        rows.extend(name.to_le_bytes());
-        rows.extend(kind.to_le_bytes());
-        for field in [flags, vaddr, at, size as u64] {
+
+    /// A function at an offset in the code.
+    pub fn function(self, name: &str, offset: u64, size: u64) -> Self {
+        self.symbol(name, offset, size, 2)
+    }
+
+    /// A symbol of an ELF type: 0 label, 1 object, 2 function, 10 IFUNC.
+    pub fn symbol(mut self, name: &str, offset: u64, size: u64, kind: u8) -> Self {
+        self.symbols.push((name.to_owned(), CODE + offset, size, kind));
+        self
+    }
+
+    /// Linked at a fixed address.
+    pub fn fixed(mut self) -> Self {
+        self.fixed = true;
+        self
+    }
+
+    /// With writable code.
+    pub fn writable(mut self) -> Self {
+        self.writable = true;
+        self
+    }
+
+    /// Data at [`DATA`].
+    pub fn data(mut self, data: &[u8]) -> Self {
+        self.data = data.to_vec();
+        self
+    }
+
+    /// Adds a section to the data.
+    pub fn section(mut self, name: &str, kind: u32, bytes: &[u8]) -> Self {
+        self.data.resize(self.data.len().next_multiple_of(8), 0);
+        self.sections.push((name.to_owned(), kind, DATA + self.data.len() as u64, bytes.len() as u64));
+        self.data.extend(bytes);
+        self
+    }
+
+    /// Adds unwind entries: offset, size, CFA offset from `rsp` at the first instruction, address of the exception table.
+    pub fn unwind(self, entries: &[(u64, u32, u8, u64)]) -> Self {
+        let mut table = Vec::new();
+        let mut record = |body: &[u8]| {
+            // Padded with DW_CFA_nop.
+            let len = (body.len() + 4).next_multiple_of(8) - 4;
+            table.extend((len as u32).to_le_bytes());
+            table.extend(body);
+            table.resize(table.len() + len - body.len(), 0);
+        };
+        for &(offset, size, cfa, lsda) in entries {
+            // Each entry has a common part of its own, "zLR" with absolute addresses.
+            let mut cie = vec![0, 0, 0, 0, 1];
+            cie.extend(b"zLR\0");
+            cie.extend([1, 0x78, 16, 2, 0, 0, 0x0c, 7, cfa, 0x90, 1]);
+            record(&cie);
+            // The distance from this field back to the common part.
+            let mut fde = ((cie.len() as u32 + 4).next_multiple_of(8) + 4).to_le_bytes().to_vec();
+            fde.extend((CODE + offset).to_le_bytes());
+            fde.extend(u64::from(size).to_le_bytes());
+            fde.push(8);
+            fde.extend(lsda.to_le_bytes());
+            record(&fde);
+        }
+        table.extend([0; 4]);
+        self.section(".eh_frame", 1, &table)
+    }
+
+    /// The file.
+    pub fn build(&self) -> Vec<u8> {
+        let mut strings = vec![0u8];
+        let mut symtab = vec![0u8; 24];
+        for (name, vaddr, size, kind) in &self.symbols {
+            symtab.extend((strings.len() as u32).to_le_bytes());
+            symtab.extend([0x10 | kind, 0, 1, 0]);
+            symtab.extend(vaddr.to_le_bytes());
+            symtab.extend(size.to_le_bytes());
+            strings.extend(name.as_bytes());
+            strings.push(0);
+        }
+        let mut names = vec![0u8];
+        let mut rows = vec![0u8; 64];
+        let mut out = vec![0u8; 64 + 2 * 56];
+        let mut put = |bytes: &[u8]| {
+            let at = out.len() as u64;
+            out.extend(bytes);
+            at
+        };
+        let (code_at, data_at) = (put(&self.code), put(&self.data));
+        let (symtab_at, strings_at) = (put(&symtab), put(&strings));
+        let mut section = |name: &str, kind: u32, flags: u64, vaddr: u64, at: u64, size: u64, link: u32| {
+            rows.extend((names.len() as u32).to_le_bytes());
+            names.extend(name.as_bytes());
+            names.push(0);
+            rows.extend(kind.to_le_bytes());
+            for field in [flags, vaddr, at, size] {
+                rows.extend(field.to_le_bytes());
+            }
+            rows.extend(link.to_le_bytes());
+            rows.extend([0; 20]);
+        };
+        section(".text", 1, 6, CODE, code_at, self.code.len() as u64, 0);
+        section(".symtab", 2, 0, 0, symtab_at, symtab.len() as u64, 3);
+        section(".strtab", 3, 0, 0, strings_at, strings.len() as u64, 0);
+        for (name, kind, vaddr, size) in &self.sections {
+            section(name, *kind, 2, *vaddr, data_at + vaddr - DATA, *size, 0);
+        }
+        let count = self.sections.len() as u8 + 5;
+        let names_at = put(&names);
+        // The names of the sections, whose own name stays empty.
+        rows.extend([0u8; 4]);
+        rows.extend(3u32.to_le_bytes());
+        for field in [0, 0, names_at, names.len() as u64] {
             rows.extend(field.to_le_bytes());
         }
-        rows.extend(link.to_le_bytes());
-        rows.extend([0; 20]);
-    };
-    section(1, 1, 6, CODE, code_at, code.len(), 0);
-    section(7, 1, 2, DATA, data_at, data.len(), 0);
-    section(15, 2, 0, 0, symtab_at, symtab.len(), 4);
-    section(23, 3, 0, 0, strings_at, strings.len(), 0);
-    section(31, 3, 0, 0, names_at, names.len(), 0);
-    let rows_at = put(&rows);
-    out[..8].copy_from_slice(b"\x7fELF\x02\x01\x01\0");
-    out[16..18].copy_from_slice(&kind.to_le_bytes());
-    out[18] = 62;
-    out[32..40].copy_from_slice(&64u64.to_le_bytes());
-    out[40..48].copy_from_slice(&rows_at.to_le_bytes());
-    out[54] = 56;
-    out[56] = 2;
-    out[58] = 64;
-    out[60] = 6;
-    out[62] = 5;
-    let mut segment = |index: usize, flags: u32, at: u64, vaddr: u64, size: usize| {
-        let row = &mut out[64 + index * 56..][..56];
-        row[..4].copy_from_slice(&1u32.to_le_bytes());
-        row[4..8].copy_from_slice(&flags.to_le_bytes());
-        for (i, field) in [at, vaddr, vaddr, size as u64, size as u64].into_iter().enumerate() {
-            row[8 + i * 8..16 + i * 8].copy_from_slice(&field.to_le_bytes());
-        }
-    };
-    segment(0, 5, code_at, CODE, code.len());
-    segment(1, 4, data_at, DATA, data.len());
-    out
+        rows.extend([0; 24]);
+        let rows_at = put(&rows);
+        out[..8].copy_from_slice(b"\x7fELF\x02\x01\x01\0");
+        out[16] = if self.fixed { 2 } else { 3 };
+        out[18] = 62;
+        out[32] = 64;
+        out[40..48].copy_from_slice(&rows_at.to_le_bytes());
+        out[54] = 56;
+        out[56] = 2;
+        out[58] = 64;
+        out[60] = count;
+        out[62] = count - 1;
+        let mut segment = |index: usize, flags: u32, at: u64, vaddr: u64, size: usize| {
+            let row = &mut out[64 + index * 56..][..56];
+            row[..4].copy_from_slice(&1u32.to_le_bytes());
+            row[4..8].copy_from_slice(&flags.to_le_bytes());
+            for (i, field) in [at, vaddr, vaddr, size as u64, size as u64].into_iter().enumerate() {
+                row[8 + i * 8..16 + i * 8].copy_from_slice(&field.to_le_bytes());
+            }
+        };
+        segment(0, if self.writable { 7 } else { 5 }, code_at, CODE, self.code.len());
+        segment(1, 4, data_at, DATA, self.data.len());
+        out
+    }
+}
+
+/// A file with this data and one instruction of code.
+pub(crate) fn with_data(data: &[u8]) -> Vec<u8> {
+    File::new(&[0xc3]).data(data).build()
 }
