@@ -62,11 +62,7 @@ pub fn repair(pid: i32, agent: &[u8]) -> Result<Repaired, Error> {
         embryo.register_membarrier(keeper)?;
         let mut repaired = Repaired { sites: sites.len(), ..Repaired::default() };
         if !sites.is_empty() {
-            // The old bytes are not there to be verified: that is the point.
-            let back = Kind::Displace.program(Direction::Remove);
-            let program: Vec<Step> = back.iter().copied().filter(|s| *s != Step::Verify { after: false }).collect();
-            let run = Run::custom(&program, Kind::Displace.program(Direction::Install), Direction::Remove);
-            let verdict = drive(run, &mut FromOutside { keeper, embryo: &mut embryo, sites: &sites });
+            let verdict = drive(Run::repair(Kind::Displace), &mut FromOutside { keeper, embryo: &mut embryo, sites: &sites });
             if verdict != Verdict::Performed(Direction::Remove) {
                 return Err(Error::Batch(verdict));
             }

@@ -45,6 +45,10 @@ pub struct Args {
 /// Events in `trace.perfetto`: the beginning of the trace, in a size that browsers like.
 const PERFETTO_EVENTS: u64 = 1_000_000;
 
+/// Where the workload's threads only wait: their time would hide everything else in the pictures.
+const WAITING: [&str; 6] =
+    ["*::pace::Pace::wait", "*::Control::says_stop", "std::thread::*sleep*", "*JoinInner*", "*::join", "*sleeper*"];
+
 /// Functions in the printed report.
 const LINES: usize = 16;
 
@@ -80,12 +84,12 @@ pub fn run(args: &Args) -> Result<()> {
 
 fn traced(args: &Args, workload: &Workload, writer: TraceWriter) -> Result<Recorded> {
     let pid = workload.child.id() as i32;
-    let wanted = Wanted::from_patterns(&[], &[], &[], false)?;
+    let wanted = Wanted::from_patterns(&[], &WAITING.map(String::from), &[], false)?;
     let selection = select(pid, &wanted)?;
     say(
         "attaching",
         &format!(
-            "to process {pid}, {} threads, running SQLite: {} functions, {} sites",
+            "to process {pid}, {} threads, running SQLite: {} functions (all but those that wait), {} sites",
             std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count),
             count(selection.functions.len() as u64),
             count(selection.sites.len() as u64)
