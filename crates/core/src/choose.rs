@@ -12,7 +12,7 @@ pub struct Choice<'a> {
     pub addr: u64,
     /// The bytes there now.
     pub old: &'a [u8],
-    /// The bytes to put there.
+    /// The bytes to put there: one instruction, or one that never falls through and padding.
     pub new: &'a [u8],
     /// Bit `i`: an old instruction begins at `addr + i` (`i` ≥ 1).
     pub inner: u8,
@@ -85,6 +85,8 @@ mod tests {
     const NOP5: &[u8] = &[0x0f, 0x1f, 0x44, 0, 0];
     const CALL: &[u8] = &[0xe8, 0, 1, 0, 0];
     const JMP: &[u8] = &[0xe9, 0, 1, 0, 0];
+    /// add eax, 1
+    const ADD: &[u8] = &[0x05, 1, 0, 0, 0];
     /// push rbp; mov rbp,rsp; push rbx
     const ENTRY: &[u8] = &[0x55, 0x48, 0x89, 0xe5, 0x53];
 
@@ -111,7 +113,7 @@ mod tests {
         assert_eq!(pick(base()), Ok(Kind::Breakpoint));
         assert_eq!(pick(Choice { old: ENTRY, inner: 0b1_0010, copy: 0x9000, ..base() }), Ok(Kind::Displace));
         assert_eq!(pick(Choice { traps: false, word: true, ..base() }), Ok(Kind::Word));
-        assert_eq!(pick(Choice { new: &ENTRY[..5], stand_in: 0x9000, ..base() }), Ok(Kind::Breakpoint));
+        assert_eq!(pick(Choice { new: ADD, stand_in: 0x9000, ..base() }), Ok(Kind::Breakpoint));
     }
 
     #[test]

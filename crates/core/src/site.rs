@@ -16,7 +16,8 @@ pub struct Site {
     pub addr: u64,
     /// The bytes before [`Direction::Install`].
     pub old: [u8; MAX_SITE],
-    /// The bytes after [`Direction::Install`].
+    /// The bytes after [`Direction::Install`]: one instruction, or one that never falls through and padding. Between two
+    /// instructions a thread could be preempted, and the removal would change the second under it.
     pub new: [u8; MAX_SITE],
     /// Where code stands that does what the old instructions do and then goes on behind the site; 0 if there is none.
     pub copy: u64,
@@ -28,6 +29,7 @@ pub struct Site {
     /// Number of bytes that differ in role between old and new, 1 to [`MAX_SITE`].
     pub len: u8,
     /// Bit `i` (1 ≤ `i` < `len`): an old instruction begins at `addr + i`. Zero when the old bytes are one instruction.
+    /// None of these is where a displaced CALL returns to: nobody looks for return addresses.
     pub inner: u8,
     /// Zero.
     pub reserved: [u8; 6],

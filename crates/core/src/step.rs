@@ -29,7 +29,8 @@ pub enum Step {
     Park,
     /// Let them run again; each passes a context synchronising point first.
     Unpark,
-    /// No thread's PC, running or saved, is behind the head of a site. Late threads may be moved to the copy.
+    /// No thread's PC, running or saved, is behind the head of a site, where one whose trap has no answer yet stands at the
+    /// trap instruction. Late threads may be moved to the copy, but not those.
     AwaitNoneInside,
     /// No trap handler runs for this batch and no thread has its trap pending; then the trap table is withdrawn.
     Retire,

@@ -1,1 +1,47 @@
-//! (in construction)
+//! The checker: it explores the very objects that run live, over every interleaving.
+//!
+//! The patcher's side is [`textpoke_core::Run`], called step by step; the trap side is [`textpoke_core::trap::resolve`].
+//! Each step gets the *weakest* effect that `docs/contract.md` allows: a store becomes visible piece by piece, a
+//! synchronisation reaches one CPU after the other, a step that fails may have done any part of its work, and the patcher
+//! may be killed. Between two of these moments any thread may fetch, execute, trap, be caught by a signal, or do nothing
+//! for as long as it likes. What instruction fetch may see is one of two books' promises: AMD's or Intel's.
+//!
+//! Exploring is breadth first, so that a counterexample is one of the shortest. A verdict names its assumptions, and
+//! [`property::Sometimes`] guards it against being vacuous.
+//!
+//! # Where it is too careful, and where too trusting
+//!
+//! Too careful (it may object to what no machine does): Intel's bytes are any of those since the last synchronisation, new
+//! before old included; a trap's return does not synchronise. Too trusting (outside of the model): data accesses are
+//! sequentially consistent, so that the order of the handler's reads and the journal's writes is not checked here; the
+//! trap handler is not interrupted by program code; threads are not created or ended; nobody else patches.
+//!
+//! Reading order: [`scenario`], [`machine`] (`patcher`, `x86`, `thread`, `trap`), [`explore`], [`variants`], [`expected`].
+
+pub mod action;
+pub mod assume;
+pub mod docs;
+pub mod expected;
+pub mod explore;
+pub mod machine;
+pub mod mutate;
+pub mod parallel;
+pub mod property;
+pub mod reduce;
+pub mod report;
+pub mod scenario;
+pub mod script;
+pub mod state;
+pub mod table;
+pub mod text;
+pub mod trace;
+pub mod variants;
+
+pub use expected::rows;
+pub use explore::Limits;
+pub use mutate::{Fate, mutate};
+pub use report::{Options, Report, Unknown, Verdict, check, replay, step_names, without};
+pub use scenario::{Handler, Profile};
+pub use script::accepts;
+pub use table::{Table, check_all};
+pub use variants::{CHECKS, Check, Shape};

@@ -4,7 +4,8 @@
 //! instructions and must not resume inside the jump. So every old instruction is trapped, not only the head: a thread
 //! that is late traps and goes on in the relocated copy of what it had still to do. Synchronising CPUs does not help a
 //! thread that is off the CPU; only when no thread's PC, running, preempted or saved in a signal frame, is behind the
-//! head may the inner traps vanish under the jump's displacement.
+//! head may the inner traps vanish under the jump's displacement. A thread whose trap has no answer yet stands at the trap
+//! instruction, whatever its PC says.
 //!
 //! On the way back nobody can stand behind the head, because only the jump's tail is there: the steps are those of
 //! `breakpoint`, and the head's trap sends threads to the copy.

@@ -1,0 +1,223 @@
+//! What a thread does: fetch, execute, be interrupted, and take part in the patcher's steps.
+
+use textpoke_core::Step;
+
+use super::x86::{Fetched, Seen};
+use super::{Machine, Sink, Who};
+use crate::action::{Action, What};
+use crate::property::Violation;
+use crate::scenario::{Inside, Profile};
+use crate::state::*;
+use crate::text::Class;
+
+impl Machine {
+    /// What thread `t` may do now.
+    pub(super) fn thread<const N: usize>(&self, s: &State<N>, t: usize, out: &mut impl Sink<N>) {
+        let th = s.threads[t];
+        self.answer_patcher(s, t, out);
+        if th.is(PARKED) {
+            return;
+        }
+        if th.stage() != Stage::Program {
+            return self.trap(s, t, out);
+        }
+        if self.world.foreign {
+            return;
+        }
+        self.be_interrupted(s, t, out);
+        match self.world.profile {
+            Profile::Intel => self.program_intel(s, t, out),
+            Profile::Amd => self.program_amd(s, t, out),
+        }
+    }
+
+    /// Acknowledgements, and being looked at.
+    fn answer_patcher<const N: usize>(&self, s: &State<N>, t: usize, out: &mut impl Sink<N>) {
+        let th = s.threads[t];
+        let who = t as Who + 1;
+        let mut set = |th, action| out.take(who, action, Ok(put(s, t, th)));
+        match self.node(s).step {
+            Step::SyncCores if s.sub == 1 && !th.is(ACKED) => {
+                set(self.synchronise(th, s.text).with(ACKED), Action::Synchronises);
+            }
+            Step::Park if s.sub == 1 && !th.is(PARKED) => set(th.with(PARKED), Action::Parks),
+            Step::AwaitNoneInside => {
+                if !th.is(SEEN) && !self.is_inside(th) {
+                    set(th.with(SEEN), Action::SeenOutside);
+                }
+                if let Some(moved) = self.moved(th) {
+                    set(moved, Action::Moved);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether `AwaitNoneInside` takes a thread for one that is inside.
+    fn is_inside(&self, th: Thread) -> bool {
+        let here = th.spot().is_some_and(|spot| {
+            if spot.site == OWN {
+                return false;
+            }
+            match (th.stage(), self.world.inside) {
+                (Stage::Program, _) => spot.offset > 0,
+                (_, Inside::Contract) => spot.offset > 0,
+                // The reported counter is one behind the trap instruction.
+                _ => usize::from(spot.offset) + 1 < self.text.len(usize::from(spot.site)),
+            }
+        });
+        here || matches!(th.saved(), Saved::Signal(_))
+    }
+
+    /// Where the machine may move a thread that stands on an inner boundary.
+    fn moved(&self, th: Thread) -> Option<Thread> {
+        let spot = th.spot().filter(|spot| spot.site != OWN)?;
+        let site = &self.sites[usize::from(spot.site)];
+        match (th.stage(), self.world.inside) {
+            (Stage::Program, _) if site.begins_at(usize::from(spot.offset)) => Some(self.redirect(th.outside())),
+            (Stage::Pending, Inside::ByCounterAndMove) => {
+                let counter = spot.offset + 1;
+                let inner = counter < site.len && site.begins_at(usize::from(counter));
+                // Its trap will be reported one byte in front of where it was moved to.
+                inner.then(|| th.trapped(Spot { site: OWN, offset: counter, new: false }))
+            }
+            _ => None,
+        }
+    }
+
+    /// Signals whose handlers are program code, and coming back from them and from called functions.
+    ///
+    /// A thread that is outside of every site anyway loses nothing by a signal, so that only the others are caught.
+    fn be_interrupted<const N: usize>(&self, s: &State<N>, t: usize, out: &mut impl Sink<N>) {
+        let th = s.threads[t];
+        let who = t as Who + 1;
+        match (th.spot(), th.saved()) {
+            (Some(spot), Saved::Nothing) if self.world.signals => {
+                let th = self.redirect(th.outside()).saving(Saved::Signal(spot));
+                out.take(who, Action::Caught, Ok(put(s, t, th)));
+            }
+            (None, Saved::Signal(spot) | Saved::Call(spot)) => {
+                let th = self.redirect(th).saving(Saved::Nothing).inside(spot);
+                out.take(who, Action::Returns, Ok(put(s, t, th)));
+            }
+            _ => {}
+        }
+        if self.world.own_traps && th.spot().is_none() {
+            let th = self.redirect(th).trapped(Spot { site: OWN, offset: 0, new: false });
+            out.take(who, Action::OwnTrap, Ok(put(s, t, th)));
+        }
+    }
+
+    fn program_intel<const N: usize>(&self, s: &State<N>, t: usize, out: &mut impl Sink<N>) {
+        let th = s.threads[t];
+        let mut at = |spot: Spot| {
+            self.may_see(th.fetch, usize::from(spot.site), usize::from(spot.offset), |seen| {
+                self.execute(s, t, spot, &seen, th, out);
+            });
+        };
+        match th.spot() {
+            Some(spot) => at(spot),
+            None => self.heads().for_each(at),
+        }
+    }
+
+    fn program_amd<const N: usize>(&self, s: &State<N>, t: usize, out: &mut impl Sink<N>) {
+        let th = s.threads[t];
+        let who = t as Who + 1;
+        let (first, second) = (Fetched(th.fetch as u32), Fetched((th.fetch >> 32) as u32));
+        let mut fetch = |e: Fetched, ahead: bool| {
+            let more = self.read_more(s.text, e);
+            let (spot, from, to, values) = (more.spot(), e.got(), more.got(), more.values());
+            let queue = if ahead { th.fetch & 0xffff_ffff | u64::from(more.0) << 32 } else { u64::from(more.0) };
+            let to_state = put(s, t, Thread { fetch: queue, ..th });
+            out.take(who, Action::Fetches { spot, from, to, values }, Ok(to_state));
+        };
+        if !first.is_some() {
+            match th.spot() {
+                Some(spot) => fetch(Fetched::begin(spot), false),
+                None => self.heads().for_each(|spot| fetch(Fetched::begin(spot), false)),
+            }
+            return;
+        }
+        if !first.is_complete() {
+            return fetch(first, false);
+        }
+        if second.is_some() && !second.is_complete() {
+            fetch(second, true);
+        } else if !second.is_some() && self.world.queue > 1 {
+            let seen = self.decode(first);
+            match seen.form {
+                Some(f) if f.next != 0 && !f.call => {
+                    let spot = first.spot();
+                    fetch(Fetched::begin(Spot { offset: f.next, new: f.class == Class::New, ..spot }), true);
+                }
+                Some(_) => self.heads().for_each(|spot| fetch(Fetched::begin(spot), true)),
+                // Nothing is known of what follows a trap.
+                None => {}
+            }
+        }
+        let popped = Thread { fetch: th.fetch >> 32, ..th };
+        self.execute(s, t, first.spot(), &self.decode(first), popped, out);
+    }
+
+    fn heads(&self) -> impl Iterator<Item = Spot> {
+        (0..self.sites.len()).map(|i| Spot { site: i as u8, offset: 0, new: false })
+    }
+
+    fn execute<const N: usize>(
+        &self,
+        s: &State<N>,
+        t: usize,
+        spot: Spot,
+        seen: &Seen<'_>,
+        th: Thread,
+        out: &mut impl Sink<N>,
+    ) {
+        let to = self.after(s, spot, seen, th).map(|th| put(s, t, th));
+        out.take(t as Who + 1, Action::Executes { spot, what: seen.what, len: seen.len, values: seen.values }, to);
+    }
+
+    /// The thread after it executed what it saw at `spot`.
+    fn after<const N: usize>(
+        &self,
+        s: &State<N>,
+        spot: Spot,
+        seen: &Seen<'_>,
+        th: Thread,
+    ) -> Result<Thread, Violation> {
+        let Some(form) = seen.form else {
+            return match seen.what {
+                What::Trap => Ok(self.redirect(th).trapped(spot)),
+                _ if spot.offset > 0 => Err(Violation::MidInstruction),
+                _ => Err(Violation::Torn),
+            };
+        };
+        if spot.offset > 0 && spot.new != (form.class == Class::New) {
+            return Err(Violation::Pair);
+        }
+        if spot.offset == 0 && self.world.after_return {
+            let right = s.misc & (OLD_IS_RIGHT | NEW_IS_RIGHT);
+            let stale = match form.class {
+                Class::Old => right == NEW_IS_RIGHT,
+                Class::New => right == OLD_IS_RIGHT,
+                Class::Hop => right != 0,
+            };
+            if stale {
+                return Err(Violation::Stale);
+            }
+        }
+        let behind = Spot { offset: form.next, new: form.class == Class::New, ..spot };
+        Ok(match (form.next, form.call, th.saved()) {
+            (0, ..) => th.outside(),
+            (_, true, Saved::Nothing) => th.outside().saving(Saved::Call(behind)),
+            _ => th.inside(behind),
+        })
+    }
+}
+
+/// The state with another thread in place `t`.
+pub(super) fn put<const N: usize>(s: &State<N>, t: usize, th: Thread) -> State<N> {
+    let mut to = *s;
+    to.threads[t] = th;
+    to
+}

@@ -1,0 +1,120 @@
+//! The way of a trap: pending, looked at, table read, answered by `core::trap::resolve`.
+
+use textpoke_core::isa::{Isa, X86_64};
+use textpoke_core::trap::{self, Effect, Regs, Resolution, Table};
+use textpoke_core::{Direction, Site};
+
+use super::thread::put;
+use super::{Machine, Sink, Who};
+use crate::action::{Action, Answer};
+use crate::property::Violation;
+use crate::state::*;
+
+/// Where the program's own trap instruction stands: in no site.
+const OWN_ADDRESS: u64 = 0x7000;
+
+impl Machine {
+    /// Whether the trap instruction at `spot` stands in memory.
+    pub(super) fn trap_stands(&self, text: u32, spot: Spot) -> bool {
+        if spot.site == OWN {
+            // A thread that was moved although its trap was pending: no trap instruction stands in the copy.
+            return spot.offset == 0;
+        }
+        let lane = self.text.lane(usize::from(spot.site), usize::from(spot.offset));
+        (text >> (2 * lane) & 3) as u8 == self.text.trap(lane)
+    }
+
+    fn trap_address(&self, spot: Spot) -> u64 {
+        match (spot.site, spot.offset) {
+            (OWN, 0) => OWN_ADDRESS,
+            (OWN, moved_from) => {
+                let site = &self.sites[0];
+                site.copy + u64::from(site.copy_at[usize::from(moved_from)]) - X86_64::TRAP_PC_ADVANCE
+            }
+            (site, offset) => self.sites[usize::from(site)].addr + u64::from(offset),
+        }
+    }
+
+    /// The next moment of thread `t`'s trap.
+    pub(super) fn trap<const N: usize>(&self, s: &State<N>, t: usize, out: &mut impl Sink<N>) {
+        let th = s.threads[t];
+        let who = t as Who + 1;
+        let Some(spot) = th.spot() else { return };
+        match th.stage() {
+            Stage::Program => {}
+            Stage::Pending if s.misc & HANDLER == 0 => {
+                if spot == (Spot { site: OWN, offset: 0, new: false }) {
+                    // The program's own handler has it, as it would without us.
+                    return out.take(who, Action::Answers { answer: Answer::Own }, Ok(put(s, t, th.outside())));
+                }
+                out.take(who, Action::NoHandler, Err(Violation::LostTrap));
+            }
+            Stage::Pending => {
+                let still = self.trap_stands(s.text, spot);
+                out.take(who, Action::Looks { still }, Ok(put(s, t, th.looked(still))));
+            }
+            Stage::Looked => {
+                let table = s.table();
+                out.take(who, Action::Reads { table }, Ok(put(s, t, th.holding(table))));
+            }
+            Stage::Holds => {
+                let (answer, to) = self.answer(th, spot);
+                let stale = self.world.after_return
+                    && match answer {
+                        Answer::New => s.misc & OLD_IS_RIGHT != 0,
+                        Answer::Old => s.misc & NEW_IS_RIGHT != 0,
+                        _ => false,
+                    };
+                let to = if stale { Err(Violation::Stale) } else { to };
+                out.take(who, Action::Answers { answer }, to.map(|th| put(s, t, th)));
+            }
+        }
+    }
+
+    fn answer(&self, th: Thread, spot: Spot) -> (Answer, Result<Thread, Violation>) {
+        let at = self.trap_address(spot);
+        let table = match th.table() {
+            0 => None,
+            1 => Some(Table { sites: &self.sites, dir: Direction::Install }),
+            _ => Some(Table { sites: &self.sites, dir: Direction::Remove }),
+        };
+        let effect = match trap::resolve::<X86_64>(table, at, &Regs::default(), th.still()) {
+            Resolution::Do(effect) => effect,
+            Resolution::NotOurs if th.still() && th.changed() => {
+                return (Answer::LookAgain, Ok(th.trapped(spot)));
+            }
+            Resolution::NotOurs => {
+                return match (spot.site, spot.offset) {
+                    (OWN, 0) => (Answer::Own, Ok(th.outside())),
+                    (OWN, _) => (Answer::Nobody, Err(Violation::SpuriousTrap)),
+                    _ => (Answer::Nobody, Err(Violation::LostTrap)),
+                };
+            }
+        };
+        if spot.site == OWN {
+            return (
+                Answer::Wrong,
+                Err(if spot.offset == 0 { Violation::WrongEffect } else { Violation::MidInstruction }),
+            );
+        }
+        let site = &self.sites[usize::from(spot.site)];
+        let offset = usize::from(spot.offset);
+        if effect == (Effect::Goto { pc: at }) {
+            return (Answer::Again, Ok(if offset == 0 { th.outside() } else { th.inside(spot) }));
+        }
+        let late = Effect::Goto { pc: site.copy.wrapping_add(u64::from(site.copy_at[offset])) };
+        match offset {
+            0 if acts_as(site, effect, site.stand_in, Direction::Install) => (Answer::New, Ok(th.outside())),
+            0 if acts_as(site, effect, site.copy, Direction::Remove) => (Answer::Old, Ok(th.outside())),
+            1.. if effect == late => (Answer::Late, Ok(th.outside())),
+            _ => (Answer::Wrong, Err(Violation::WrongEffect)),
+        }
+    }
+}
+
+/// Whether `effect` is that of the form which stands at `site` after a batch in direction `dir`.
+fn acts_as(site: &Site, effect: Effect, code: u64, dir: Direction) -> bool {
+    let by_code = code != 0 && effect == Effect::Goto { pc: code };
+    let insn = X86_64::decode(site.addr, site.after(dir));
+    by_code || insn.is_some_and(|insn| effect == X86_64::effect(insn, &Regs::default()))
+}

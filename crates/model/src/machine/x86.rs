@@ -1,0 +1,187 @@
+//! Instruction fetch on x86-64, as two vendors promise it.
+
+use super::Machine;
+use crate::action::What;
+use crate::scenario::Profile;
+use crate::state::{Spot, Thread};
+use crate::text::{Form, mask16};
+
+/// One instruction in the queue of fetched ones (AMD): 32 bits, 0 if there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fetched(pub u32);
+
+impl Fetched {
+    const VALID: u32 = 1 << 31;
+    const COMPLETE: u32 = 1 << 30;
+
+    /// Nothing fetched yet of the instruction at `spot`.
+    pub fn begin(spot: Spot) -> Self {
+        Self(Self::VALID | u32::from(spot.site) | u32::from(spot.offset) << 2 | u32::from(spot.new) << 5)
+    }
+    /// Whether there is one.
+    pub fn is_some(self) -> bool {
+        self.0 & Self::VALID != 0
+    }
+    /// Whether all of its bytes are there.
+    pub fn is_complete(self) -> bool {
+        self.0 & Self::COMPLETE != 0
+    }
+    /// Where it begins.
+    pub fn spot(self) -> Spot {
+        Spot { site: (self.0 & 3) as u8, offset: (self.0 >> 2 & 7) as u8, new: self.0 >> 5 & 1 == 1 }
+    }
+    /// How many bytes are there.
+    pub fn got(self) -> u8 {
+        (self.0 >> 6 & 15) as u8
+    }
+    /// Their values.
+    pub fn values(self) -> u16 {
+        (self.0 >> 10) as u16
+    }
+    fn with(self, got: usize, values: u16, complete: bool) -> Self {
+        let rest = self.0 & (Self::VALID | 0x3f);
+        Self(rest | (got as u32) << 6 | u32::from(values) << 10 | u32::from(complete) << 30)
+    }
+}
+
+/// What the bytes at a place turned out to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// What they are.
+    pub what: What,
+    /// Their values.
+    pub values: u16,
+    /// How many.
+    pub len: u8,
+    /// The legal form, if it is one.
+    pub form: Option<&'a Form>,
+}
+
+impl Machine {
+    /// A thread passes a synchronising point.
+    pub fn synchronise(&self, th: Thread, text: u32) -> Thread {
+        let fetch = match self.world.profile {
+            Profile::Amd => 0,
+            Profile::Intel => self.text.set(text),
+        };
+        Thread { fetch, ..th }
+    }
+
+    /// What a thread's fetch unit forgets when execution is redirected: AMD's queue of instructions fetched ahead.
+    pub fn redirect(&self, th: Thread) -> Thread {
+        match self.world.profile {
+            Profile::Amd => Thread { fetch: 0, ..th },
+            Profile::Intel => th,
+        }
+    }
+
+    /// AMD: one more read of an aligned quadword for the instruction `e`.
+    pub fn read_more(&self, text: u32, e: Fetched) -> Fetched {
+        let spot = e.spot();
+        let (site, offset) = (usize::from(spot.site), usize::from(spot.offset));
+        let got = usize::from(e.got());
+        let at = self.sites[site].addr + (offset + got) as u64;
+        let to = self.text.len(site).min(offset + got + (8 - at % 8) as usize) - offset;
+        let lane = self.text.lane(site, offset);
+        let there = (text >> (2 * lane)) as u16;
+        let values = e.values() | there & mask16(to) & !mask16(got);
+        let head = (values & 3) as u8;
+        if head == self.text.trap(lane) {
+            return e.with(1, u16::from(head), true);
+        }
+        let extent =
+            self.text.forms(lane).iter().filter(|f| f.values & 3 == u16::from(head)).map(|f| usize::from(f.len));
+        match extent.max() {
+            // An opcode that begins no form: whatever its length, it is wrong.
+            None => e.with(to, values, true),
+            Some(len) if len <= to => e.with(len, values & mask16(len), true),
+            Some(_) => e.with(to, values, false),
+        }
+    }
+
+    /// What a completely fetched instruction is.
+    pub fn decode(&self, e: Fetched) -> Seen<'_> {
+        let spot = e.spot();
+        let lane = self.text.lane(usize::from(spot.site), usize::from(spot.offset));
+        let (values, len) = (e.values(), e.got());
+        if (values & 3) as u8 == self.text.trap(lane) {
+            return Seen { what: What::Trap, values, len, form: None };
+        }
+        let fits = |f: &&Form| f.len <= len && (f.values ^ values) & mask16(usize::from(f.len)) == 0;
+        match self.text.forms(lane).iter().find(fits) {
+            Some(form) => Seen { what: form.class.into(), values: form.values, len: form.len, form: Some(form) },
+            None => Seen { what: What::Torn, values, len, form: None },
+        }
+    }
+
+    /// Intel: everything that the bytes at a place may turn out to be.
+    pub fn may_see(&self, set: u64, site: usize, offset: usize, mut out: impl FnMut(Seen<'_>)) {
+        let lane = self.text.lane(site, offset);
+        let heads = set >> (4 * lane) & 15;
+        let forms = self.text.forms(lane);
+        if heads.count_ones() > 1 && !self.world.one_byte_exempt {
+            let values = heads.trailing_zeros() as u16;
+            out(Seen { what: What::Torn, values, len: 1, form: None });
+        }
+        for head in (0..4).filter(|h| heads >> h & 1 == 1) {
+            if head == self.text.trap(lane) {
+                out(Seen { what: What::Trap, values: u16::from(head), len: 1, form: None });
+                continue;
+            }
+            let mine = || forms.iter().filter(move |f| f.values & 3 == u16::from(head));
+            for form in mine().filter(|f| f.need & !set == 0) {
+                out(Seen { what: form.class.into(), values: form.values, len: form.len, form: Some(form) });
+            }
+            let extent = mine().map(|f| usize::from(f.len)).max().unwrap_or(1);
+            if let Some(values) = self.mixture(set, site, offset, extent, u16::from(head)) {
+                out(Seen { what: What::Torn, values, len: extent as u8, form: None });
+            }
+        }
+    }
+
+    /// A choice of bytes that begins with `head` and is no form, if there is one.
+    fn mixture(&self, set: u64, site: usize, offset: usize, extent: usize, head: u16) -> Option<u16> {
+        let lane = self.text.lane(site, offset);
+        let forms = self.text.forms(lane);
+        let legal = |values: u16| forms.iter().any(|f| (f.values ^ values) & mask16(usize::from(f.len)) == 0);
+        // Depth first over the bytes behind the head, in the order of their values.
+        let mut values = head;
+        let mut at = 1;
+        loop {
+            if at == extent {
+                if !legal(values) && self.text.fits_groups(site, offset, extent, values, self.world.at_once) {
+                    return Some(values);
+                }
+                // The next choice: raise the last byte that can be raised.
+                loop {
+                    at -= 1;
+                    if at == 0 {
+                        return None;
+                    }
+                    let have = values >> (2 * at) & 3;
+                    values &= mask16(at);
+                    let larger = set >> (4 * (lane + at)) & 15 & !((2 << have) - 1);
+                    if larger != 0 {
+                        values |= (larger.trailing_zeros() as u16) << (2 * at);
+                        at += 1;
+                        break;
+                    }
+                }
+            } else {
+                let choices = set >> (4 * (lane + at)) & 15;
+                values |= (choices.trailing_zeros() as u16 & 3) << (2 * at);
+                at += 1;
+            }
+        }
+    }
+}
+
+impl From<crate::text::Class> for What {
+    fn from(class: crate::text::Class) -> Self {
+        match class {
+            crate::text::Class::Old => Self::Old,
+            crate::text::Class::New => Self::New,
+            crate::text::Class::Hop => Self::Hop,
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Every step is load-bearing: delete each, swap each with its neighbour, and demand a counterexample or an argument.
+
+use std::fmt;
+
+use serde::Serialize;
+use textpoke_core::{Direction, Kind, Step};
+
+use crate::explore::{Limits, Progress};
+use crate::report::{Options, Report, Verdict, run, step_names};
+use crate::scenario::{Batch, Handler, Profile, Scenario};
+use crate::variants::{Check, Shape};
+
+/// Which of a batch's two programs is mutilated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// The steps forth.
+    Forth,
+    /// The steps back after a failure.
+    Back,
+}
+
+/// What is done to a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutation {
+    /// The step with this index is left out.
+    Delete(usize),
+    /// The step with this index and the next change places.
+    Swap(usize),
+}
+
+/// A mutilated protocol.
+#[derive(Clone, Copy, Debug)]
+pub struct Mutant {
+    /// The protocol.
+    pub kind: Kind,
+    /// The direction of the batch.
+    pub dir: Direction,
+    /// Which of its programs.
+    pub part: Part,
+    /// What is done.
+    pub mutation: Mutation,
+}
+
+/// How a mutant fared.
+#[derive(Clone, Debug, Serialize)]
+pub struct Fate {
+    /// The protocol's name.
+    pub protocol: &'static str,
+    /// `install` or `remove`.
+    pub direction: &'static str,
+    /// Which program.
+    pub part: Part,
+    /// What was done to it.
+    pub mutation: String,
+    /// The shortest counterexample found.
+    pub found: Option<Report>,
+    /// Why there need be none.
+    pub argued: Option<&'static str>,
+}
+
+impl Fate {
+    /// Whether there is a counterexample, or else an argument, and not both.
+    pub fn as_it_should_be(&self) -> bool {
+        self.found.is_some() != self.argued.is_some()
+    }
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let part = if self.part == Part::Back { ", way back" } else { "" };
+        write!(f, "{} {}{part}, {}: ", self.protocol, self.direction, self.mutation)?;
+        match (&self.found, self.argued) {
+            (Some(report), None) => write!(f, "{} ({} rules)", report.verdict, report.profile.name()),
+            (None, Some(why)) => write!(f, "argued: {why}"),
+            (None, None) => f.write_str("NO COUNTEREXAMPLE AND NO ARGUMENT"),
+            (Some(report), Some(_)) => write!(f, "ARGUED TO BE HARMLESS, BUT {}", report.verdict),
+        }
+    }
+}
+
+/// All mutants of the built-in protocols.
+pub fn mutants() -> Vec<Mutant> {
+    let mut all = Vec::new();
+    for kind in Kind::ALL {
+        for dir in [Direction::Install, Direction::Remove] {
+            for part in [Part::Forth, Part::Back] {
+                let n = program(kind, dir, part).len();
+                let mutations = (0..n).map(Mutation::Delete).chain((0..n - 1).map(Mutation::Swap));
+                all.extend(mutations.map(|mutation| Mutant { kind, dir, part, mutation }));
+            }
+        }
+    }
+    all
+}
+
+/// Tries every mutant.
+pub fn mutate(progress: &mut dyn FnMut(usize, usize)) -> Vec<Fate> {
+    let all = mutants();
+    crate::parallel::map(&all, progress, |m| m.fate())
+}
+
+fn program(kind: Kind, dir: Direction, part: Part) -> Vec<Step> {
+    match part {
+        Part::Forth => kind.program(dir).to_vec(),
+        // A run skips the first look on the way back.
+        Part::Back => kind.way_back(dir).iter().copied().filter(|s| *s != Step::Verify { after: false }).collect(),
+    }
+}
+
+impl Mutant {
+    fn whole(&self) -> Vec<Step> {
+        program(self.kind, self.dir, self.part)
+    }
+
+    /// The mutilated program.
+    pub fn program(&self) -> Vec<Step> {
+        let mut program = self.whole();
+        match self.mutation {
+            Mutation::Delete(i) => drop(program.remove(i)),
+            Mutation::Swap(i) => program.swap(i, i + 1),
+        }
+        program
+    }
+
+    /// In words.
+    pub fn what(&self) -> String {
+        let names = step_names(&self.whole());
+        match self.mutation {
+            Mutation::Delete(i) => format!("without \"{}\"", names[i]),
+            Mutation::Swap(i) => format!("\"{}\" after \"{}\"", names[i], names[i + 1]),
+        }
+    }
+
+    /// Looks for the shortest counterexample in all worlds that the protocol is for.
+    pub fn fate(&self) -> Fate {
+        let reports = worlds(self.kind, self.part).into_iter().map(|options| self.explore(&options));
+        let found = reports.filter(|r| matches!(r.verdict, Verdict::Unsafe { .. } | Verdict::Vacuous { .. }));
+        let found = found.min_by_key(|r| match r.verdict {
+            Verdict::Unsafe { length, .. } => length,
+            _ => usize::MAX,
+        });
+        Fate {
+            protocol: self.kind.name(),
+            direction: if self.dir == Direction::Install { "install" } else { "remove" },
+            part: self.part,
+            mutation: self.what(),
+            found,
+            argued: self.argument(),
+        }
+    }
+
+    fn explore(&self, options: &Options) -> Report {
+        let check = Check::of(self.kind);
+        let mut scenario = scenario(self.kind, options);
+        let (forth, back) = match self.part {
+            Part::Forth => (self.program(), self.kind.way_back(self.dir).to_vec()),
+            Part::Back => (self.kind.program(self.dir).to_vec(), self.program()),
+        };
+        let mutilated = Batch::Custom { forth, back, dir: self.dir };
+        scenario.batches = vec![mutilated, Batch::BuiltIn(self.kind, self.dir.opposite())];
+        let name = format!("{} {}", self.kind.name(), self.what());
+        let nobody: Progress<'_> = &mut |_, _| {};
+        run(&name, check.title, check.sometimes, &scenario, options, nobody)
+    }
+
+    /// Why no counterexample is expected. `docs/protocols/README.md` repeats these.
+    fn argument(&self) -> Option<&'static str> {
+        let program = self.whole();
+        let (a, b) = match self.mutation {
+            Mutation::Delete(i) => (program[i], None),
+            Mutation::Swap(i) => (program[i], Some(program[i + 1])),
+        };
+        let both = |x: Step, y: Step| b.is_some_and(|b| (a, b) == (x, y));
+        let with = |x: Step| a == x || b == Some(x);
+        let before = Step::Verify { after: false };
+        let after = Step::Verify { after: true };
+        match (a, b) {
+            _ if with(Step::Maintain) => Some(MAINTAIN),
+            (a, None) if a == after => Some(READ_BACK),
+            _ if both(Step::Open, before) || both(after, Step::Close) || both(Step::SyncCores, after) => Some(READING),
+            _ if both(before, Step::Publish) => Some(EARLY_TABLE),
+            _ if both(Step::Open, Step::Publish) => Some(INDEPENDENT),
+            _ if both(Step::Close, Step::Retire) => Some(INDEPENDENT),
+            _ => None,
+        }
+    }
+}
+
+const MAINTAIN: &str = "x86-64 keeps instruction fetch coherent: the step is for the other instruction sets";
+const READ_BACK: &str = "the contract of the stores makes it true; it is there for machines that break their contract";
+const READING: &str = "reading the text needs neither a window nor a synchronisation";
+const EARLY_TABLE: &str = "a table without a trap of its own is never asked; a mismatch retires it";
+const INDEPENDENT: &str = "one is about pages, the other about traps";
+
+fn scenario(kind: Kind, options: &Options) -> Scenario {
+    let mut scenario = options.scenario(Check::of(kind));
+    if options.shape.profile == Profile::Intel {
+        scenario.world.at_once = match kind {
+            Kind::Word => 8,
+            Kind::ShortJump => 2,
+            _ => 1,
+        };
+    }
+    scenario
+}
+
+/// The worlds that a protocol is for, with the assumptions that its verdicts carry.
+fn worlds(kind: Kind, part: Part) -> Vec<Options> {
+    let cuts: &[u8] = match kind {
+        Kind::Word => &[0],
+        Kind::ShortJump => &[2, 0],
+        _ => &[3, 0],
+    };
+    let mut all = Vec::new();
+    for profile in [Profile::Intel, Profile::Amd] {
+        for handler in [Handler::Leaves, Handler::Stays] {
+            for &cut in cuts {
+                let base = Options {
+                    handler: Some(handler),
+                    shape: Shape { cut: Some(cut), ..Shape::new(profile) },
+                    limits: Limits { memory: 1 << 30, liveness: true },
+                    ..Options::new(profile)
+                };
+                match part {
+                    Part::Forth => {
+                        all.push(base.clone());
+                        all.push(Options { own_traps: true, failures: Some(1), ..base });
+                    }
+                    Part::Back => all.push(Options { failures: Some(1), ..base }),
+                }
+            }
+        }
+    }
+    if part == Part::Forth {
+        all.push(Options { foreign: true, ..Options::new(Profile::Intel) });
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unmutilated_the_protocols_are_safe_in_all_these_worlds() {
+        for kind in Kind::ALL {
+            for part in [Part::Forth, Part::Back] {
+                for options in worlds(kind, part) {
+                    let check = Check::of(kind);
+                    let scenario = scenario(kind, &options);
+                    let report = run(check.name, "", check.sometimes, &scenario, &options, &mut |_, _| {});
+                    assert!(matches!(report.verdict, Verdict::Safe { .. }), "{report}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! One check: its options and its report.
+
+use std::fmt;
+
+use serde::Serialize;
+use textpoke_core::Step;
+
+use crate::explore::{End, Limits, Progress, explore};
+use crate::machine::Machine;
+use crate::property::{Sometimes, Violation};
+use crate::scenario::{Batch, Grain, Handler, Order, Profile, Scenario};
+use crate::text::TooBig;
+use crate::trace::{self, Trace};
+use crate::variants::{Check, Shape};
+
+/// What can be asked for.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Profile, processors, sites and where an 8-byte boundary cuts them.
+    pub shape: Shape,
+    /// Whether the trap handler leaves with each batch; as the check has it if not given.
+    pub handler: Option<Handler>,
+    /// So many steps may fail, 0 to 2; as the check has it if not given.
+    pub failures: Option<u8>,
+    /// Whether the patcher may be killed.
+    pub killed: bool,
+    /// Whether the pieces of a store may appear in any order.
+    pub any_order: bool,
+    /// Whether each contiguous write is one transition, as the digest of the literature counts.
+    pub whole_writes: bool,
+    /// Whether old code after the call returned counts; as the check has it if not given.
+    pub after_return: Option<bool>,
+    /// AMD only: how many instructions are fetched ahead, 1 or 2.
+    pub queue: u8,
+    /// Whether the program takes traps of its own.
+    pub own_traps: bool,
+    /// Whether somebody else changed the sites before.
+    pub foreign: bool,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+impl Options {
+    /// The smallest interesting exploration with this profile.
+    pub fn new(profile: Profile) -> Self {
+        Self {
+            shape: Shape::new(profile),
+            handler: None,
+            failures: None,
+            killed: false,
+            any_order: false,
+            whole_writes: false,
+            after_return: None,
+            queue: 2,
+            own_traps: false,
+            foreign: false,
+            limits: Limits::default(),
+        }
+    }
+
+    /// The same with so many processors.
+    pub fn cpus(mut self, cpus: u8) -> Self {
+        self.shape.cpus = cpus;
+        self
+    }
+
+    /// The same with so many sites.
+    pub fn sites(mut self, sites: u8) -> Self {
+        self.shape.sites = sites;
+        self
+    }
+
+    /// The scenario of a check under these options.
+    pub fn scenario(&self, check: &Check) -> Scenario {
+        let mut s = check.scenario(&self.shape);
+        let w = &mut s.world;
+        w.handler = self.handler.unwrap_or(w.handler);
+        w.failures = self.failures.unwrap_or(w.failures).min(2);
+        w.after_return = self.after_return.unwrap_or(w.after_return);
+        w.killed |= self.killed;
+        w.own_traps |= self.own_traps;
+        w.foreign |= self.foreign;
+        w.queue = self.queue;
+        if self.any_order {
+            w.order = Order::Any;
+        }
+        if self.whole_writes {
+            w.grain = Grain::Write;
+        }
+        s
+    }
+}
+
+/// How a check came out.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "verdict")]
+pub enum Verdict {
+    /// No interleaving violates anything.
+    Safe {
+        /// Whether it was proven, too, that the patcher can always finish.
+        live: bool,
+    },
+    /// An interleaving does.
+    Unsafe {
+        /// What.
+        violation: Violation,
+        /// In how few transitions.
+        length: usize,
+    },
+    /// Nothing is violated, but something that should happen sometimes never does.
+    Vacuous {
+        /// What never happens.
+        missing: Vec<Sometimes>,
+    },
+    /// The states did not fit into the memory allowed.
+    OutOfMemory,
+    /// The scenario does not fit into the packed state.
+    TooBig,
+}
+
+/// The report of one check.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Name of the check.
+    pub name: String,
+    /// What it is.
+    pub title: String,
+    /// Profile.
+    pub profile: Profile,
+    /// Processors, the patcher included.
+    pub cpus: u8,
+    /// Sites.
+    pub sites: u8,
+    /// What else the options say.
+    pub with: Vec<&'static str>,
+    /// The verdict.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    /// What the verdict rests on.
+    pub assumptions: Vec<&'static str>,
+    /// Different states.
+    pub states: usize,
+    /// Transitions.
+    pub transitions: u64,
+    /// Longest shortest way.
+    pub depth: usize,
+    /// Seconds.
+    pub seconds: f64,
+    /// What happened in at least one run.
+    pub happened: Vec<Sometimes>,
+    /// The counterexample.
+    pub trace: Option<Trace>,
+}
+
+/// Why there is no such check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// No check has this name.
+    Check(String),
+    /// The program of this check has no such step.
+    Step(String),
+}
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Check(name) => {
+                let names: Vec<_> = crate::variants::CHECKS.iter().map(|c| c.name).collect();
+                write!(f, "there is no check \"{name}\"; there are: {}", names.join(", "))
+            }
+            Self::Step(step) => write!(
+                f,
+                "no step \"{step}\" in this program; name one like \"sync cores\", the second of them as \"sync cores 2\""
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Unknown {}
+
+/// Checks one thing by name.
+pub fn check(name: &str, options: &Options, progress: Progress<'_>) -> Result<Report, Unknown> {
+    let check = Check::find(name).ok_or_else(|| Unknown::Check(name.into()))?;
+    Ok(run(name, check.title, check.sometimes, &options.scenario(check), options, progress))
+}
+
+/// The same with one step left out of every batch that has it, named as in `--print`, for instance `sync cores 2`.
+pub fn without(name: &str, step: &str, options: &Options, progress: Progress<'_>) -> Result<Report, Unknown> {
+    let check = Check::find(name).ok_or_else(|| Unknown::Check(name.into()))?;
+    let mut scenario = options.scenario(check);
+    let mut found = false;
+    for batch in &mut scenario.batches {
+        let (forth, back, dir) = programs(batch);
+        let forth = match position(&forth, step) {
+            Some(at) => {
+                found = true;
+                forth.iter().enumerate().filter(|&(i, _)| i != at).map(|(_, s)| *s).collect()
+            }
+            None => forth,
+        };
+        *batch = Batch::Custom { forth, back, dir };
+    }
+    if !found {
+        return Err(Unknown::Step(step.into()));
+    }
+    let title = format!("{} without \"{step}\"", check.name);
+    Ok(run(&format!("{name} --without {step:?}"), &title, check.sometimes, &scenario, options, progress))
+}
+
+/// The steps of a batch forth and back, and its direction.
+pub fn programs(batch: &Batch) -> (Vec<Step>, Vec<Step>, textpoke_core::Direction) {
+    match batch {
+        Batch::BuiltIn(kind, dir) => (kind.program(*dir).to_vec(), kind.program(dir.opposite()).to_vec(), *dir),
+        Batch::Custom { forth, back, dir } => (forth.clone(), back.clone(), *dir),
+    }
+}
+
+/// The names of the steps of a program: those that occur more than once are numbered.
+pub fn step_names(program: &[Step]) -> Vec<String> {
+    let name = |i: usize| crate::trace::step_name(program[i]);
+    (0..program.len())
+        .map(|i| {
+            let same = |upto: usize| (0..upto).filter(|&j| name(j) == name(i)).count();
+            if same(program.len()) > 1 { format!("{} {}", name(i), same(i) + 1) } else { name(i).into() }
+        })
+        .collect()
+}
+
+fn position(program: &[Step], wanted: &str) -> Option<usize> {
+    let wanted = wanted.trim().to_lowercase().replace(['-', '_'], " ");
+    step_names(program).iter().position(|n| *n == wanted || *n == format!("{wanted} 1"))
+}
+
+/// Explores a scenario and reports.
+pub fn run(
+    name: &str,
+    title: &str,
+    sometimes: &[Sometimes],
+    scenario: &Scenario,
+    options: &Options,
+    progress: Progress<'_>,
+) -> Report {
+    let mut report = Report {
+        name: name.into(),
+        title: title.into(),
+        profile: scenario.world.profile,
+        cpus: scenario.cpus,
+        sites: scenario.places.len() as u8,
+        with: with(scenario),
+        verdict: Verdict::TooBig,
+        assumptions: crate::assume::assumptions(scenario),
+        states: 0,
+        transitions: 0,
+        depth: 0,
+        seconds: 0.0,
+        happened: Vec::new(),
+        trace: None,
+    };
+    let sometimes = &wanted(sometimes, scenario);
+    match Machine::new(scenario) {
+        Err(TooBig::Bytes | TooBig::Values) => {}
+        Ok(machine) => match scenario.cpus {
+            0..=2 => fill::<1>(&mut report, &machine, sometimes, options, progress),
+            3 => fill::<2>(&mut report, &machine, sometimes, options, progress),
+            4 => fill::<3>(&mut report, &machine, sometimes, options, progress),
+            _ => fill::<4>(&mut report, &machine, sometimes, options, progress),
+        },
+    }
+    report
+}
+
+/// What must happen sometimes, given what else may happen.
+fn wanted(sometimes: &[Sometimes], scenario: &Scenario) -> Vec<Sometimes> {
+    let w = &scenario.world;
+    if w.foreign {
+        return vec![Sometimes::Undone];
+    }
+    let more = [
+        (w.failures > 0, Sometimes::Undone),
+        (w.failures > 1, Sometimes::Broken),
+        (w.killed, Sometimes::Repaired),
+        (w.own_traps, Sometimes::OwnTrap),
+    ];
+    sometimes.iter().copied().chain(more.into_iter().filter(|(on, _)| *on).map(|(_, s)| s)).collect()
+}
+
+fn fill<const N: usize>(
+    report: &mut Report,
+    machine: &Machine,
+    sometimes: &[Sometimes],
+    options: &Options,
+    progress: Progress<'_>,
+) {
+    let found = explore::<N>(machine, options.limits, progress);
+    (report.states, report.transitions, report.depth) = (found.states, found.transitions, found.depth);
+    report.seconds = found.seconds;
+    report.happened = Sometimes::ALL.into_iter().filter(|s| found.happened & s.bit() != 0).collect();
+    report.verdict = match found.end {
+        End::OutOfMemory => Verdict::OutOfMemory,
+        End::Holds { live } => match Sometimes::missing(found.happened, sometimes) {
+            missing if missing.is_empty() => Verdict::Safe { live },
+            missing => Verdict::Vacuous { missing },
+        },
+        End::Violated { violation, path } => {
+            let trace = trace::trace(machine, &path, violation);
+            let length = trace.len();
+            report.trace = Some(trace);
+            Verdict::Unsafe { violation, length }
+        }
+    };
+}
+
+fn with(s: &Scenario) -> Vec<&'static str> {
+    let w = &s.world;
+    let all = [
+        (w.handler == Handler::Leaves, "the handler leaves with the batch"),
+        (w.failures == 1, "any step may fail"),
+        (w.failures > 1, "any two steps may fail"),
+        (w.killed, "the patcher may be killed, then repair"),
+        (w.order == Order::Any, "stores in any order"),
+        (w.own_traps, "the program has traps of its own"),
+        (w.foreign, "somebody else changed the sites"),
+        (w.queue == 1 && w.profile == Profile::Amd, "nothing fetched ahead"),
+    ];
+    all.into_iter().filter(|(on, _)| *on).map(|(_, text)| text).collect()
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Safe { .. } => f.write_str("safe"),
+            Self::Unsafe { violation, length } => {
+                let number = violation.number().map(|n| format!("{n} ")).unwrap_or_default();
+                let name = violation.sentence().split(':').next().unwrap_or_default();
+                write!(f, "unsafe: {number}{name}, {length} transitions")
+            }
+            Self::Vacuous { missing } => write!(f, "vacuous: never {missing:?}"),
+            Self::OutOfMemory => {
+                f.write_str("unknown: the states do not fit into the memory allowed; raise it or ask for less")
+            }
+            Self::TooBig => f.write_str("unknown: at most 3 sites and 16 bytes"),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}: {}", self.name, self.title)?;
+        write!(f, "  {} rules, {} CPUs, {} site(s)", self.profile.name(), self.cpus, self.sites)?;
+        for with in &self.with {
+            write!(f, ", {with}")?;
+        }
+        writeln!(f)?;
+        writeln!(f, "  {}", self.verdict)?;
+        if let Verdict::Safe { live } = self.verdict {
+            let live =
+                if live { "the patcher can always finish" } else { "not asked whether the patcher can always finish" };
+            writeln!(f, "  {live}; assuming: {}", self.assumptions.join("; "))?;
+        }
+        let rate = self.states as f64 / self.seconds.max(1e-9) / 1e6;
+        write!(
+            f,
+            "  {} states, {} transitions, depth {}, {:.3} s",
+            self.states, self.transitions, self.depth, self.seconds
+        )?;
+        if self.seconds > 0.01 {
+            write!(f, " ({rate:.1} million states/s)")?;
+        }
+        if let Some(trace) = &self.trace {
+            write!(f, "\n\n{trace}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Walks the choices of a trace (the `choice` of each line) again, in the check and under the options that it came from.
+/// The violation that they end in, if they do.
+pub fn replay(name: &str, options: &Options, choices: &[usize]) -> Result<Option<Violation>, Unknown> {
+    let check = Check::find(name).ok_or_else(|| Unknown::Check(name.into()))?;
+    let scenario = options.scenario(check);
+    let Ok(machine) = Machine::new(&scenario) else { return Ok(None) };
+    Ok(match scenario.cpus {
+        0..=2 => trace::replay::<1>(&machine, choices),
+        3 => trace::replay::<2>(&machine, choices),
+        4 => trace::replay::<3>(&machine, choices),
+        _ => trace::replay::<4>(&machine, choices),
+    })
+}

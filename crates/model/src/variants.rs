@@ -1,0 +1,449 @@
+//! Everything that can be checked, by name: the built-in protocols as they run live, and the wrong variants.
+
+use textpoke_core::protocol::{breakpoint, displace};
+use textpoke_core::{Direction, Kind, Phase, Site, Step, Unit};
+
+use crate::property::Sometimes::{self, *};
+use crate::scenario::{Batch, Handler, Inside, Place, Profile, RetireRule, Scenario, World};
+
+/// One thing to check.
+#[derive(Clone, Copy, Debug)]
+pub struct Check {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What it is.
+    pub title: &'static str,
+    /// Whether it is a protocol that runs live.
+    pub built_in: Option<Kind>,
+    /// What must happen sometimes.
+    pub sometimes: &'static [Sometimes],
+    build: fn(&Shape) -> Scenario,
+}
+
+/// What can be chosen for a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Whose promises about fetch.
+    pub profile: Profile,
+    /// Processors, the patcher included, 2 to 5.
+    pub cpus: u8,
+    /// Sites, 1 to 3.
+    pub sites: u8,
+    /// How many bytes of each site lie in front of an 8-byte boundary; 0 if none does. `None`: what is hardest.
+    pub cut: Option<u8>,
+}
+
+impl Shape {
+    /// The smallest interesting one.
+    pub const fn new(profile: Profile) -> Self {
+        Self { profile, cpus: 2, sites: 1, cut: None }
+    }
+}
+
+impl Check {
+    /// The check with this name.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        CHECKS.iter().find(|c| c.name == name)
+    }
+
+    /// The check of a built-in protocol.
+    pub fn of(kind: Kind) -> &'static Self {
+        CHECKS.iter().find(|c| c.built_in == Some(kind)).unwrap_or(&CHECKS[0])
+    }
+
+    /// What to explore.
+    pub fn scenario(&self, shape: &Shape) -> Scenario {
+        (self.build)(shape)
+    }
+}
+
+const NOP5: [u8; 5] = [0x0f, 0x1f, 0x44, 0x00, 0x00];
+const NOPS: [u8; 5] = [0x90; 5];
+const CALL: [u8; 5] = [0xe8, 0xe7, 0x57, 0x07, 0x01];
+const JMP: [u8; 5] = [0xe9, 0x11, 0x22, 0x33, 0x44];
+/// push rbp; mov rbp, rsp; push rbx
+const ENTRY: [u8; 5] = [0x55, 0x48, 0x89, 0xe5, 0x53];
+/// push rbx; call rax; push rax; push rcx
+const CALLS: [u8; 5] = [0x53, 0xff, 0xd0, 0x50, 0x51];
+
+fn address(shape: &Shape, cut: u8, i: u8) -> u64 {
+    0x1008 + 0x40 * u64::from(i) - u64::from(shape.cut.unwrap_or(cut))
+}
+
+fn site(addr: u64, old: &[u8], new: &[u8]) -> Site {
+    // The arrays above have equal lengths of at most eight bytes.
+    Site::single(addr, old, new).unwrap_or(Site {
+        addr,
+        old: [0; 8],
+        new: [0; 8],
+        copy: 0,
+        stand_in: 0,
+        copy_at: [0; 8],
+        len: 1,
+        inner: 0,
+        reserved: [0; 6],
+    })
+}
+
+fn single(shape: &Shape, cut: u8, old: &[u8], new: &[u8]) -> Vec<Place> {
+    (0..shape.sites).map(|i| Place::new(site(address(shape, cut, i), old, new))).collect()
+}
+
+/// Entry code of three instructions, at offsets 0, 1 and 4, and its copy, where the first is longer.
+fn entry(shape: &Shape) -> Vec<Place> {
+    let place = |i| {
+        let mut site = site(address(shape, 3, i), &ENTRY, &JMP);
+        site.inner = 0b1_0010;
+        site.copy = 0x9000 + 0x100 * u64::from(i);
+        site.copy_at = [0, 2, 0, 0, 5, 0, 0, 0];
+        Place::new(site)
+    };
+    (0..shape.sites).map(place).collect()
+}
+
+fn scenario(shape: &Shape, places: Vec<Place>, batches: Vec<Batch>) -> Scenario {
+    Scenario { places, batches, cpus: shape.cpus, world: World::new(shape.profile) }
+}
+
+fn there_and_back(kind: Kind) -> Vec<Batch> {
+    vec![Batch::BuiltIn(kind, Direction::Install), Batch::BuiltIn(kind, Direction::Remove)]
+}
+
+fn custom(forth: Vec<Step>) -> Vec<Batch> {
+    vec![Batch::Custom { back: forth.clone(), forth, dir: Direction::Install }]
+}
+
+/// A program without the `n`-th of its steps of one kind, counted from 1.
+fn without(program: &[Step], step: Step, n: usize) -> Vec<Step> {
+    let mut seen = 0;
+    let keep = |s: &&Step| {
+        seen += usize::from(**s == step);
+        **s != step || seen != n
+    };
+    program.iter().filter(keep).copied().collect()
+}
+
+/// As the digest's prototype has it: one batch, no old-code-after-return, the handler leaves with the batch.
+fn as_digest(mut s: Scenario) -> Scenario {
+    s.world.after_return = false;
+    s.world.handler = Handler::Leaves;
+    s
+}
+
+fn int3_without(shape: &Shape, syncs: &[usize]) -> Scenario {
+    let mut program = breakpoint::PROGRAM.to_vec();
+    for &n in syncs.iter().rev() {
+        program = without(&program, Step::SyncCores, n);
+    }
+    as_digest(scenario(shape, single(shape, 3, &NOP5, &CALL), custom(program)))
+}
+
+const TRAPS: &[Sometimes] = &[OldRan, NewRan, HeadTrap, ActedNew, ActedOld, Again, Performed];
+const FORTH: &[Sometimes] = &[OldRan, Performed];
+const PARK: &[Step] = &[
+    Step::Open,
+    Step::Park,
+    Step::Store { phase: Phase::Whole, unit: Unit::Byte },
+    Step::Maintain,
+    Step::Unpark,
+    Step::Close,
+];
+
+/// Everything, the built-in protocols first.
+pub const CHECKS: &[Check] = &[
+    Check {
+        name: "breakpoint",
+        title: "one instruction, trap first; there and back",
+        built_in: Some(Kind::Breakpoint),
+        sometimes: TRAPS,
+        build: |s| scenario(s, single(s, 3, &NOP5, &CALL), there_and_back(Kind::Breakpoint)),
+    },
+    Check {
+        name: "displace",
+        title: "three instructions under one jump; there and back",
+        built_in: Some(Kind::Displace),
+        sometimes: &[OldRan, NewRan, HeadTrap, InnerTrap, Late, Caught, ActedNew, ActedOld, Again, Performed],
+        build: |s| scenario(s, entry(s), there_and_back(Kind::Displace)),
+    },
+    Check {
+        name: "word",
+        title: "one aligned store; there and back",
+        built_in: Some(Kind::Word),
+        sometimes: &[OldRan, NewRan, Performed],
+        build: |s| scenario(s, single(s, 0, &NOP5, &JMP), there_and_back(Kind::Word)),
+    },
+    Check {
+        name: "short_jump",
+        title: "two-byte jump over the tail; there and back",
+        built_in: Some(Kind::ShortJump),
+        sometimes: &[OldRan, NewRan, HopRan, Performed],
+        build: |s| scenario(s, single(s, 2, &NOP5, &JMP), there_and_back(Kind::ShortJump)),
+    },
+    Check {
+        name: "short_jump-half",
+        title: "the same where two aligned bytes are assumed to be fetched at once",
+        built_in: None,
+        sometimes: &[OldRan, NewRan, HopRan, Performed],
+        build: |s| {
+            let mut s = scenario(s, single(s, 2, &NOP5, &JMP), there_and_back(Kind::ShortJump));
+            s.world.at_once = 2;
+            s
+        },
+    },
+    Check {
+        name: "word-eight",
+        title: "one aligned store where eight aligned bytes are assumed to be fetched at once",
+        built_in: None,
+        sometimes: &[OldRan, NewRan, Performed],
+        build: |s| {
+            let mut s = scenario(s, single(s, 0, &NOP5, &JMP), there_and_back(Kind::Word));
+            s.world.at_once = 8;
+            s
+        },
+    },
+    Check {
+        name: "breakpoint-not-exempt",
+        title: "breakpoint where not even a one-byte store over code is assumed to be harmless",
+        built_in: None,
+        sometimes: FORTH,
+        build: |s| {
+            let mut s = scenario(s, single(s, 3, &NOP5, &CALL), there_and_back(Kind::Breakpoint));
+            s.world.one_byte_exempt = false;
+            s
+        },
+    },
+    Check {
+        name: "naive-copy",
+        title: "the bytes copied over running code",
+        built_in: None,
+        sometimes: FORTH,
+        build: |s| {
+            let store = Step::Store { phase: Phase::Whole, unit: Unit::Byte };
+            scenario(s, single(s, 0, &NOP5, &CALL), custom(vec![Step::Open, store, Step::SyncCores, Step::Close]))
+        },
+    },
+    Check {
+        name: "straddling-store",
+        title: "one 8-byte store over a site that crosses an 8-byte boundary",
+        built_in: None,
+        sometimes: FORTH,
+        build: |s| scenario(s, single(s, 3, &NOP5, &CALL), there_and_back(Kind::Word)),
+    },
+    Check {
+        name: "int3-no-sync",
+        title: "trap, tail, head, and no synchronisation at all",
+        built_in: None,
+        sometimes: FORTH,
+        build: |s| int3_without(s, &[1, 2, 3]),
+    },
+    Check {
+        name: "int3-no-sync-1",
+        title: "no synchronisation between trap and tail",
+        built_in: None,
+        sometimes: FORTH,
+        build: |s| int3_without(s, &[1]),
+    },
+    Check {
+        name: "int3-no-sync-2",
+        title: "no synchronisation between tail and head",
+        built_in: None,
+        sometimes: FORTH,
+        build: |s| int3_without(s, &[2]),
+    },
+    Check {
+        name: "int3-no-sync-3",
+        title: "no synchronisation behind the head, and the handler leaves",
+        built_in: None,
+        sometimes: FORTH,
+        build: |s| int3_without(s, &[3]),
+    },
+    Check {
+        name: "int3-no-sync-3-stays",
+        title: "the same, but the handler stays and executes again where the trap has gone",
+        built_in: None,
+        sometimes: &[OldRan, Again, Performed],
+        build: |s| {
+            let mut s = int3_without(s, &[3]);
+            s.world.handler = Handler::Stays;
+            s
+        },
+    },
+    Check {
+        name: "int3-full",
+        title: "breakpoint with a handler that leaves with the batch",
+        built_in: None,
+        sometimes: &[OldRan, NewRan, HeadTrap, ActedNew, Performed],
+        build: |s| {
+            let mut s = int3_without(s, &[]);
+            s.world.after_return = true;
+            s
+        },
+    },
+    Check {
+        name: "handler-leaves-early",
+        title: "the handler is withdrawn when none runs, though a trap is pending",
+        built_in: None,
+        sometimes: FORTH,
+        build: |s| {
+            let mut s = int3_without(s, &[]);
+            s.world.retire = RetireRule::RunningOnly;
+            s
+        },
+    },
+    Check {
+        name: "five-nops",
+        title: "five one-byte NOPs treated as one instruction",
+        built_in: None,
+        sometimes: FORTH,
+        build: |s| {
+            let mut places = single(s, 3, &NOPS, &CALL);
+            places.iter_mut().for_each(|p| p.old_begins = 0b1_1111);
+            as_digest(scenario(s, places, custom(breakpoint::PROGRAM.to_vec())))
+        },
+    },
+    Check {
+        name: "five-nops-wait",
+        title: "the same, waiting until nobody is inside before the tail changes",
+        built_in: None,
+        sometimes: &[OldRan, NewRan, HeadTrap, Caught, Performed],
+        build: |s| {
+            let mut places = single(s, 3, &NOPS, &CALL);
+            places.iter_mut().for_each(|p| p.old_begins = 0b1_1111);
+            as_digest(scenario(s, places, custom(without_inner_traps())))
+        },
+    },
+    Check {
+        name: "jump-no-sync",
+        title: "short jump, tail, head, and no synchronisation",
+        built_in: None,
+        sometimes: FORTH,
+        build: |s| {
+            let syncs = |s: &Step| *s != Step::SyncCores;
+            let program = textpoke_core::protocol::short_jump::PROGRAM.iter().copied().filter(syncs).collect();
+            as_digest(scenario(s, single(s, 2, &NOP5, &JMP), custom(program)))
+        },
+    },
+    Check {
+        name: "displace-no-wait",
+        title: "displace without waiting until nobody is inside",
+        built_in: None,
+        sometimes: FORTH,
+        build: |s| scenario(s, entry(s), custom(without(displace::INSTALL, Step::AwaitNoneInside, 1))),
+    },
+    Check {
+        name: "displace-head-only",
+        title: "displace without traps on the inner boundaries and without the wait",
+        built_in: None,
+        sometimes: FORTH,
+        build: |s| scenario(s, entry(s), custom(breakpoint_head_only())),
+    },
+    Check {
+        name: "displace-no-inner-traps",
+        title: "displace without traps on the inner boundaries, but with the wait",
+        built_in: None,
+        sometimes: &[OldRan, NewRan, HeadTrap, Caught, Performed],
+        build: |s| scenario(s, entry(s), custom(without_inner_traps())),
+    },
+    Check {
+        name: "displace-turns-blindly",
+        title: "a failed removal undone by the plain installation, inner traps at once",
+        built_in: None,
+        sometimes: FORTH,
+        build: |s| {
+            let remove = displace::REMOVE.to_vec();
+            let blind = Batch::Custom { forth: remove, back: displace::INSTALL.to_vec(), dir: Direction::Remove };
+            let mut s = scenario(s, entry(s), vec![blind]);
+            s.world.failures = 1;
+            s
+        },
+    },
+    Check {
+        name: "inside-by-counter",
+        title: "displace that looks for threads by the reported program counter alone",
+        built_in: None,
+        sometimes: FORTH,
+        build: |s| {
+            let mut s = scenario(s, entry(s), there_and_back(Kind::Displace));
+            s.world.inside = Inside::ByCounter;
+            s
+        },
+    },
+    Check {
+        name: "moved-while-pending",
+        title: "displace that moves a thread to the copy though its trap is pending",
+        built_in: None,
+        sometimes: FORTH,
+        build: |s| {
+            let mut s = scenario(s, entry(s), there_and_back(Kind::Displace));
+            s.world.inside = Inside::ByCounterAndMove;
+            s
+        },
+    },
+    Check {
+        name: "displace-over-call",
+        title: "displace over a CALL that returns to an inner boundary",
+        built_in: None,
+        sometimes: FORTH,
+        build: |s| {
+            let mut site = site(address(s, 3, 0), &CALLS, &JMP);
+            (site.inner, site.copy, site.copy_at) = (0b1_1010, 0x9000, [0, 1, 0, 3, 4, 0, 0, 0]);
+            let place = Place { calls: 0b10, ..Place::new(site) };
+            scenario(s, vec![place], there_and_back(Kind::Displace))
+        },
+    },
+    Check {
+        name: "several-new",
+        title: "a new form of several instructions, removed by breakpoint",
+        built_in: None,
+        sometimes: FORTH,
+        build: |s| {
+            let mut site = site(address(s, 3, 0), &JMP, &ENTRY);
+            site.stand_in = 0x9000;
+            let place = Place { new_begins: 0b1_0011, ..Place::new(site) };
+            scenario(s, vec![place], there_and_back(Kind::Breakpoint))
+        },
+    },
+    Check {
+        name: "park",
+        title: "everybody else is parked while the bytes are copied",
+        built_in: None,
+        sometimes: &[OldRan, NewRan, Performed],
+        build: |s| scenario(s, single(s, 3, &NOP5, &CALL), custom(PARK.to_vec())),
+    },
+    Check {
+        name: "park-several",
+        title: "the same over several old instructions",
+        built_in: None,
+        sometimes: FORTH,
+        build: |s| scenario(s, entry(s), custom(PARK.to_vec())),
+    },
+    Check {
+        name: "park-wait",
+        title: "the same, waiting for threads inside while they are parked",
+        built_in: None,
+        sometimes: FORTH,
+        build: |s| {
+            let mut program = PARK.to_vec();
+            program.insert(2, Step::AwaitNoneInside);
+            // Nobody is moved: no inner boundary is known.
+            let mut places = entry(s);
+            places.iter_mut().for_each(|p| p.site.inner = 0);
+            scenario(s, places, custom(program))
+        },
+    },
+];
+
+fn without_inner_traps() -> Vec<Step> {
+    let mut program = breakpoint_head_only();
+    let at = program.iter().position(|s| *s == Step::SyncCores).map_or(0, |i| i + 1);
+    program.insert(at, Step::AwaitNoneInside);
+    program
+}
+
+fn breakpoint_head_only() -> Vec<Step> {
+    let head_only = |s: &Step| match *s {
+        Step::Store { phase: Phase::Trap, unit } => Step::Store { phase: Phase::TrapHead, unit },
+        other => other,
+    };
+    breakpoint::PROGRAM.iter().map(head_only).collect()
+}

@@ -1,0 +1,118 @@
+//! What the literature says about x86-64, reproduced.
+
+use textpoke_core::isa::X86_64;
+use textpoke_core::{Direction, Kind, Plan, Site};
+use textpoke_model::property::Violation;
+use textpoke_model::report::run;
+use textpoke_model::scenario::{Batch, Place, Scenario, World};
+use textpoke_model::{CHECKS, Check, Options, Profile, Report, Verdict, check, replay, rows};
+
+fn quiet(name: &str, options: &Options) -> Report {
+    check(name, options, &mut |_, _| {}).unwrap()
+}
+
+#[test]
+fn every_row_names_a_check_and_every_check_has_a_row() {
+    let rows = rows(true);
+    for row in &rows {
+        assert!(Check::find(row.check).is_some(), "{}", row.check);
+    }
+    for check in CHECKS {
+        assert!(rows.iter().any(|r| r.check == check.name), "{} is in no row", check.name);
+    }
+}
+
+#[test]
+fn a_counterexample_ends_in_its_violation_when_it_is_replayed() {
+    for profile in [Profile::Intel, Profile::Amd] {
+        for check in CHECKS {
+            let options = Options::new(profile).cpus(3);
+            let report = quiet(check.name, &options);
+            let Verdict::Unsafe { violation, length } = report.verdict else { continue };
+            let trace = report.trace.expect("an unsafe verdict has a trace");
+            assert_eq!(trace.lines.len(), length);
+            let ended = replay(check.name, &options, &trace.choices()).unwrap();
+            // A deadlock is the absence of a way, not a transition.
+            assert_eq!(ended, (violation != Violation::Deadlock).then_some(violation), "{}", check.name);
+        }
+    }
+}
+
+/// One store over an aligned quadword whose old and new bytes are divided into instructions as the masks say.
+fn one_store(old_begins: u8, new_begins: u8) -> Report {
+    let site = Site::single(0x1000, &[1, 2, 3, 4], &[0x11, 0x12, 0x13, 0x14]).unwrap();
+    assert!(Plan::<X86_64>::new(&[site]).is_ok());
+    let place = Place { old_begins, new_begins, ..Place::new(site) };
+    let batches = vec![Batch::BuiltIn(Kind::Word, Direction::Install)];
+    let scenario = Scenario { places: vec![place], batches, cpus: 2, world: World::new(Profile::Amd) };
+    run("one store", "", &[], &scenario, &Options::new(Profile::Amd), &mut |_, _| {})
+}
+
+/// The three cases of asynchronous modification in AMD APM vol. 2, 7.6.1.
+#[test]
+fn amds_own_three_cases() {
+    // A-B becomes A'-B': A may be followed by B'.
+    let both = one_store(0b0101, 0b0101);
+    assert!(matches!(both.verdict, Verdict::Unsafe { violation: Violation::Pair, .. }), "{both}");
+    let text = both.trace.unwrap().to_string();
+    assert!(text.contains("executes 01 02 at +0 (old)") && text.contains("executes 13 14 at +2 (new)"), "{text}");
+    // A becomes A'-B': only A, or A'-B'.
+    assert!(matches!(one_store(0b0001, 0b0101).verdict, Verdict::Safe { .. }));
+    // A-B becomes A': A may be followed by the middle of A'.
+    let middle = one_store(0b0101, 0b0001);
+    assert!(matches!(middle.verdict, Verdict::Unsafe { violation: Violation::MidInstruction, .. }), "{middle}");
+}
+
+#[test]
+fn verdicts_do_not_depend_on_processors_or_on_the_depth_of_the_queue() {
+    for profile in [Profile::Intel, Profile::Amd] {
+        for check in CHECKS {
+            let kind = |options: &Options| match quiet(check.name, options).verdict {
+                Verdict::Unsafe { violation, .. } => Some(violation),
+                Verdict::Safe { .. } => None,
+                other => panic!("{}: {other}", check.name),
+            };
+            let two = kind(&Options::new(profile));
+            assert_eq!(two, kind(&Options::new(profile).cpus(3)), "{}", check.name);
+            let shallow = Options { queue: 1, ..Options::new(profile) };
+            assert_eq!(two, kind(&shallow), "{} with a queue of one", check.name);
+        }
+    }
+}
+
+#[test]
+fn a_state_space_that_does_not_fit_says_so() {
+    let mut options = Options::new(Profile::Amd).cpus(4).sites(2);
+    options.limits.memory = 1 << 20;
+    let report = quiet("breakpoint", &options);
+    assert_eq!(report.verdict, Verdict::OutOfMemory);
+    assert!(report.to_string().contains("do not fit"), "{report}");
+}
+
+#[test]
+fn unknown_names_are_answered_with_the_known_ones() {
+    let error = check("nonsense", &Options::new(Profile::Amd), &mut |_, _| {}).unwrap_err().to_string();
+    assert!(error.contains("nonsense") && error.contains("breakpoint"), "{error}");
+    let error = textpoke_model::without("word", "retire", &Options::new(Profile::Amd), &mut |_, _| {}).unwrap_err();
+    assert!(error.to_string().contains("retire"), "{error}");
+}
+
+#[test]
+fn without_a_step_there_is_a_counterexample() {
+    for (name, step) in
+        [("breakpoint", "sync cores 2"), ("breakpoint", "sync-cores"), ("displace", "await none inside")]
+    {
+        let report = textpoke_model::without(name, step, &Options::new(Profile::Intel), &mut |_, _| {}).unwrap();
+        assert!(matches!(report.verdict, Verdict::Unsafe { .. }), "{report}");
+    }
+}
+
+#[test]
+fn reports_are_json() {
+    let report = quiet("five-nops", &Options::new(Profile::Amd));
+    let json: serde_json::Value = serde_json::from_str(&serde_json::to_string(&report).unwrap()).unwrap();
+    assert_eq!(json["verdict"], "unsafe");
+    assert_eq!(json["violation"], "mid-instruction");
+    assert_eq!(json["length"], 10);
+    assert_eq!(json["trace"]["lines"].as_array().unwrap().len(), 10);
+}
