@@ -74,6 +74,8 @@ pub struct Calls<'a> {
     /// Open calls per function: an exit of a function without one needs no search.
     open: Vec<u32>,
     now: u64,
+    /// Time of the record before.
+    before: u64,
     epoch: u32,
     unknown: u64,
 }
@@ -83,7 +85,7 @@ impl<'a> Calls<'a> {
     #[must_use]
     pub fn new(sites: &'a Sites, clock: Clock) -> Self {
         let open = vec![0; sites.functions];
-        Self { sites, clock, stack: Vec::new(), open, now: 0, epoch: 0, unknown: 0 }
+        Self { sites, clock, stack: Vec::new(), open, now: 0, before: 0, epoch: 0, unknown: 0 }
     }
 
     /// Takes the next record.
@@ -93,6 +95,7 @@ impl<'a> Calls<'a> {
     pub fn record(&mut self, record: Record, sink: &mut impl Sink) -> Result<()> {
         // A signal between reading the clock and taking the slot puts an older time after a newer
         // one; order in the ring is the truth, so time is held back.
+        self.before = self.now;
         self.now = self.now.max(self.clock.ns(record.tsc));
         if record.is_lost() {
             self.epoch += 1;
@@ -171,7 +174,10 @@ impl<'a> Calls<'a> {
                 while len > run && above(sp8, self.stack[len - 1].sp8) >= slack {
                     len -= 1;
                 }
-                self.close_to(len, How::Inferred, sink)?;
+                // An exit that nobody saw happened between the last event and this one. With a caller left, which does
+                // what comes now, now is near; with none, the thread may have slept since, and the last event is nearer.
+                let ns = if len == 0 { self.before } else { self.now };
+                self.close_at(ns, len, How::Inferred, sink)?;
                 return Ok(Some(run as u32));
             }
             len = run;
@@ -179,12 +185,16 @@ impl<'a> Calls<'a> {
         Ok(None)
     }
 
-    /// Ends calls from the top until `len` are left.
+    /// Ends calls from the top until `len` are left, now.
     fn close_to(&mut self, len: usize, how: How, sink: &mut impl Sink) -> Result<()> {
+        self.close_at(self.now, len, how, sink)
+    }
+
+    fn close_at(&mut self, ns: u64, len: usize, how: How, sink: &mut impl Sink) -> Result<()> {
         while self.stack.len() > len {
             let Some(frame) = self.stack.pop() else { break };
             self.open[frame.function as usize] -= 1;
-            sink.event(Event::Exit { function: frame.function, ns: self.now, how })?;
+            sink.event(Event::Exit { function: frame.function, ns, how })?;
         }
         Ok(())
     }

@@ -7,7 +7,8 @@ use crate::error::Result;
 pub enum How {
     /// An exit record of this very call.
     Exact,
-    /// The call had ended when its caller did something else; the time is the latest possible one.
+    /// The call had ended when its caller did something else: the time is the latest possible one, or, when no traced
+    /// caller is left, the last at which the thread was seen inside (the earliest possible one).
     Inferred,
     /// The trace (or the thread) ended first.
     Unfinished,

@@ -113,6 +113,28 @@ impl TraceWriter {
         self.files[key.0].append(Record::from_words(words))
     }
 
+    /// Appends many records as they lie in a ring, markers of loss among them.
+    ///
+    /// # Errors
+    /// Like [`TraceWriter::append`].
+    pub fn append_all(&mut self, key: ThreadKey, records: &[[u64; 2]]) -> Result<()> {
+        let file = &mut self.files[key.0];
+        for part in records.chunks(BUFFER / RECORD_LEN) {
+            if file.buffer.len() + part.len() * RECORD_LEN > BUFFER {
+                file.flush()?;
+            }
+            for &words in part {
+                file.buffer.extend_from_slice(&Record::from_words(words).to_bytes());
+                let record = Record::from_words(words);
+                if record.is_lost() {
+                    file.thread.lost += record.sp8;
+                }
+            }
+            file.thread.records += part.len() as u64;
+        }
+        Ok(())
+    }
+
     /// Marks that `count` records of this thread were lost before this point, and counts them.
     ///
     /// # Errors

@@ -280,7 +280,7 @@ impl Sequence<'_, '_> {
         self.event.uint(field::event::TYPE, SLICE_END);
         let remark = match how {
             How::Exact => None,
-            How::Inferred => Some("inferred: no later than shown"),
+            How::Inferred => Some("inferred from what the thread did next"),
             How::Unfinished => Some("still running when the trace ended"),
             How::Counted => Some("not traced: the duration is unknown"),
         };

@@ -202,7 +202,7 @@ fn functions(out: &mut String, trace: &Trace, stats: &Stats, rows: &[Row], width
     }
     let mut legend = Vec::new();
     if inferred {
-        legend.push("~ some exits inferred from the caller's next event: times are upper bounds");
+        legend.push("~ some exits inferred from the next event of the thread: times are estimates");
     }
     if counted {
         legend.push("· calls counted, not timed");
