@@ -36,9 +36,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let entries = real.iter().filter(|f| f.entry.is_ok()).count();
     let exits = real.iter().filter(|f| f.entry.is_ok() && f.exit == ExitKind::Patched).count();
     let only = real.iter().filter(|f| f.exit == ExitKind::EntryOnly).count();
+    let in_entry = real.iter().filter(|f| f.exit_in_entry().is_some()).count();
     let percent = |n: usize, of: usize| 100.0 * n as f64 / of.max(1) as f64;
     println!(
-        "{file}: {} functions, {} cold parts; entries {entries} ({:.1} %); of these all exits {exits} ({:.1} %); entry only {only}; {took:.2?}",
+        "{file}: {} functions, {} cold parts; entries {entries} ({:.1} %); of these all exits {exits} ({:.1} %), exit in entry {in_entry}; entry only {only}; {took:.2?}",
         real.len(),
         functions.len() - real.len(),
         percent(entries, real.len()),

@@ -17,6 +17,7 @@ use crate::names::{Special, special};
 use crate::overlap::separate;
 use crate::pointers::{Pointers, pointers};
 use crate::reason::Reason;
+use crate::patch_points::patch_points;
 use crate::rseq::sequences;
 use crate::site::Site;
 use crate::symbols::{self_checked, symbols};
@@ -189,13 +190,16 @@ impl<'i, 'a> Analysis<'i, 'a> {
 
     fn decide(&self, options: &Options) -> Vec<Function> {
         let rseq = sequences(self.image);
+        let mut reserved = patch_points(self.image);
+        reserved.extend(options.reserved.iter().cloned());
+        reserved.sort_unstable_by_key(|r| r.start);
         let ground = Ground {
             image: self.image,
             text: &self.text,
             marks: &self.marks,
             patched: &self.pointers.patched,
             rseq: &rseq,
-            reserved: &options.reserved,
+            reserved: &reserved,
             checked: &self.checked,
         };
         let parts = self.parts();
@@ -289,7 +293,8 @@ impl<'i, 'a> Analysis<'i, 'a> {
             return Err(Reason::UnreadableExceptionTable);
         }
         let first = body.index(fragment.start).ok_or(Reason::OutsideText)?;
-        let site = displace::entry(ground, &body.insns[first..], fragment.end)?;
+        let mut site = displace::entry(ground, &body.insns[first..], fragment.end)?;
+        site.red_zone = [fragment.start, site.vaddr].iter().any(|&at| self.marks.get(Mark::Branch, at));
         let starts = |to: u64| to == fragment.start || to == site.vaddr;
         let jumps_back = body.insns.iter().any(|insn| {
             insn.flow_control() != iced_x86::FlowControl::Call && direct_target(insn).is_some_and(starts)

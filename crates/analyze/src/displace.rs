@@ -10,6 +10,9 @@ use crate::reason::{Obstacle, Reason};
 use crate::site::{JUMP, Site};
 use crate::text::{Mark, Marks, Text};
 
+/// Most bytes of padding in a row: a page, as some programs align their code to. Whatever is larger is no padding.
+const MAX_PADDING: u64 = 4096;
+
 /// What a run of bytes must not touch, and how to see it.
 pub(crate) struct Ground<'g, 'a> {
     pub image: &'g Image<'a>,
@@ -18,7 +21,7 @@ pub(crate) struct Ground<'g, 'a> {
     /// Sorted starts of 8-byte words that the dynamic linker writes.
     pub patched: &'g [u64],
     pub rseq: &'g [Range<u64>],
-    /// Reserved by the caller for other patches.
+    /// Reserved for other patches.
     pub reserved: &'g [Range<u64>],
     /// Hashed by the program itself.
     pub checked: &'g [Range<u64>],
@@ -72,6 +75,9 @@ impl Ground<'_, '_> {
         let mut decoder = Decoder::with_ip(64, bytes, vaddr, DecoderOptions::NONE);
         let mut at = vaddr;
         while at < range.end && !self.marks.entered(at) {
+            if at - vaddr > MAX_PADDING {
+                return 0;
+            }
             let insn = decoder.decode();
             let nop = insn.mnemonic() == Mnemonic::Nop || insn.code() == Code::Int3;
             let clean = (at + 1..insn.next_ip()).all(|b| !self.marks.entered(b));

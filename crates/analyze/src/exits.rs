@@ -4,7 +4,7 @@ use iced_x86::{Code, FlowControl, Instruction, Mnemonic, OpKind, Register};
 
 use crate::body::Body;
 use crate::displace::{Ground, movable};
-use crate::flow::direct_target;
+use crate::flow::{direct_target, runs_into_next};
 use crate::indirect::Jump;
 use crate::reason::{Obstacle, Reason};
 use crate::site::{JUMP, Site};
@@ -97,13 +97,11 @@ pub(crate) fn exits(
     found
 }
 
-/// Control runs over the end of the function, into whatever follows. Behind calls that do not
-/// return, and behind padding, that is only how it looks.
+/// Control runs over the end of the function, into whatever follows.
 fn runs_out(body: &Body, index: usize) -> bool {
     let insn = &body.insns[index];
     let last = body.insns.get(index + 1).is_none_or(|next| next.ip() != insn.next_ip());
-    let ordinary = matches!(insn.flow_control(), FlowControl::Next | FlowControl::ConditionalBranch);
-    last && ordinary && !matches!(insn.mnemonic(), Mnemonic::Nop | Mnemonic::Hlt)
+    last && runs_into_next(insn)
 }
 
 /// The run for the exit at `index`: the exit alone if it or the padding behind it has room, else

@@ -29,8 +29,10 @@ pub(crate) fn sweep(image: &Image<'_>, text: &Text, fragments: &[Fragment], mark
     let mut flow = Flow { edges: Vec::new(), indirect: vec![false; fragments.len()] };
     let fixed = !image.is_shared();
     for (index, fragment) in fragments.iter().enumerate() {
+        let mut runs_on = false;
         walk(image, fragment.start, fragment.end, |insn| {
             let target = note(insn, text, marks, fixed);
+            runs_on = runs_into_next(insn);
             flow.indirect[index] |= insn.flow_control() == FlowControl::IndirectBranch;
             if let Some(to) = target.filter(|&t| t < fragment.start || t >= fragment.end)
                 && insn.flow_control() != FlowControl::Call
@@ -39,6 +41,9 @@ pub(crate) fn sweep(image: &Image<'_>, text: &Text, fragments: &[Fragment], mark
                 flow.edges.push(Edge { from: index, to });
             }
         });
+        if runs_on {
+            marks.set(Mark::Branch, fragment.end);
+        }
     }
     for range in text.ranges.iter().filter(|r| !r.stubs) {
         let mut at = range.vaddr;
@@ -135,6 +140,13 @@ pub(crate) fn falls_through(insn: &Instruction) -> bool {
         FlowControl::Interrupt => insn.code() != Code::Int3,
         _ => insn.mnemonic() != Mnemonic::Hlt,
     }
+}
+
+/// Whether control goes on behind the last instruction of a piece of code. A call does not return
+/// there, or the compiler would have put something behind it.
+pub(crate) fn runs_into_next(last: &Instruction) -> bool {
+    let ordinary = matches!(last.flow_control(), FlowControl::Next | FlowControl::ConditionalBranch);
+    ordinary && !matches!(last.mnemonic(), Mnemonic::Nop | Mnemonic::Hlt)
 }
 
 /// Finds the function of every cold part: the only one that jumps into it, else the one its name tells.

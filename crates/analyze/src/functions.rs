@@ -1,8 +1,8 @@
 //! What the analysis says of a function.
 
-use crate::exits::ExitSite;
+use crate::exits::{ExitEvent, ExitSite};
 use crate::reason::Reason;
-use crate::site::Site;
+use crate::site::{Ends, Site};
 
 /// Where a function was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,6 +68,21 @@ impl Function {
     /// The address behind the last byte.
     pub fn end(&self) -> u64 {
         self.vaddr.saturating_add(self.size)
+    }
+
+    /// How the function is left when its entry's displaced run goes straight to its only exit, as
+    /// in functions of a few bytes. There is no room for an exit site then, but whoever runs the
+    /// copy of the entry knows that the function is left at the end of it.
+    pub fn exit_in_entry(&self) -> Option<ExitEvent> {
+        let site = self.entry.as_ref().ok()?;
+        let [(at, Reason::OverlapsEntry)] = self.blocked_exits[..] else { return None };
+        let event = match site.ends {
+            Ends::Return => ExitEvent::Return,
+            Ends::Jump => ExitEvent::TailJump,
+            Ends::FallsThrough | Ends::Call => return None,
+        };
+        let inside = at >= site.vaddr && at < site.vaddr + site.code().len() as u64;
+        (inside && self.exits.is_empty() && site.is_straight()).then_some(event)
     }
 
     /// Every name, the best one first.

@@ -37,6 +37,7 @@ mod indirect;
 mod lsda;
 mod names;
 mod overlap;
+mod patch_points;
 mod pointers;
 mod reason;
 mod relocate;

@@ -32,10 +32,10 @@ pub(crate) fn special(name: &str) -> Option<Special> {
         // They end somewhere else than where they were called from.
         "longjmp" | "siglongjmp" | "longjmp_chk" | "libc_longjmp" | "libc_siglongjmp" | "setcontext"
         | "swapcontext" | "makecontext" | "start_context" | "jump_fcontext" | "make_fcontext"
-        | "ontop_fcontext" | "morestack" | "morestack_non_split" | "restore_rt" | "restore" | "clone" | "clone3"
-        | "libc_clone" | "switch_to_stack" | "sigreturn" | "rt_sigreturn" => Special::Refused(Reason::StackSwitching),
+        | "ontop_fcontext" | "morestack" | "morestack_non_split" | "restore_rt" | "clone" | "clone3" | "libc_clone"
+        | "sigreturn" | "rt_sigreturn" => Special::Refused(Reason::StackSwitching),
         // Ordinary code that returns in two processes.
-        "fork" | "Fork" | "libc_fork" | "daemon" => Special::EntryOnly,
+        "fork" | "Fork" | "libc_fork" => Special::EntryOnly,
         _ => return None,
     })
 }

@@ -1,6 +1,6 @@
 //! A run of whole instructions that a jump of five bytes can replace.
 
-use iced_x86::{FlowControl, Instruction};
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction};
 
 /// Bytes of the jump that is put over a site.
 pub const JUMP: u64 = 5;
@@ -45,6 +45,9 @@ pub struct Site {
     pub ends: Ends,
     /// Some displaced instruction reads flags that were set before the site.
     pub flags_live: bool,
+    /// There may be live data in the 128 bytes below the stack pointer: always at exits, and at
+    /// entries that something jumps to or runs into.
+    pub red_zone: bool,
     code: u8,
     len: u8,
     bytes: [u8; MAX_SITE],
@@ -70,6 +73,13 @@ impl Site {
     /// The address as linked behind the last old byte.
     pub fn end(&self) -> u64 {
         self.vaddr + u64::from(self.len)
+    }
+
+    /// No displaced instruction but the last can go anywhere else than to the next.
+    pub(crate) fn is_straight(&self) -> bool {
+        let decoder = Decoder::with_ip(64, self.code(), self.vaddr, DecoderOptions::NONE);
+        let end = self.vaddr + u64::from(self.code);
+        decoder.into_iter().all(|i| i.next_ip() == end || i.flow_control() == FlowControl::Next)
     }
 
     /// One old instruction, so that no thread can be between two of them.
@@ -103,6 +113,7 @@ impl Site {
                 _ => Ends::FallsThrough,
             },
             flags_live,
+            red_zone: true,
             // A site has at most MAX_SITE bytes.
             code: (last.next_ip() - vaddr) as u8,
             len: bytes.len() as u8,

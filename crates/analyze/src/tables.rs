@@ -1,8 +1,9 @@
 //! Jump tables: arrays of offsets from their own start, or of addresses, that lead into a function.
 
 use core::ops::Range;
+use std::collections::HashSet;
 
-use iced_x86::{Mnemonic, OpKind};
+use iced_x86::{Instruction, Mnemonic, OpKind};
 
 use crate::body::Body;
 use crate::ehframe::{Cfa, Unwind};
@@ -42,27 +43,21 @@ impl Tables<'_, '_> {
         let mut targets = Targets::default();
         let frames: Vec<Option<Cfa>> = table_jumps(body, self.marks).map(|ip| self.unwind.cfa_at(ip)).collect();
         let fixed = !self.image.is_shared();
-        for insn in &body.insns {
-            let base = if insn.mnemonic() == Mnemonic::Lea && insn.is_ip_rel_memory_operand() {
-                insn.ip_rel_memory_address()
-            } else if fixed && insn.memory_index_scale() == 8 && insn.memory_displ_size() >= 4 {
-                insn.memory_displacement64()
-            } else if fixed && insn.op_count() == 2 && insn.op1_kind() == OpKind::Immediate32 {
-                u64::from(insn.immediate32())
-            } else {
-                continue;
-            };
-            if self.text.contains(base) {
-                continue;
-            }
+        let mut bases: Vec<u64> = body.insns.iter().filter_map(|i| base(i, fixed)).collect();
+        bases.sort_unstable();
+        bases.dedup();
+        // From the back, so that a table that goes on into one that is known need not be read to its end.
+        let mut known = HashSet::new();
+        for base in bases.into_iter().rev().filter(|&b| !self.text.contains(b)) {
             let found = self.offsets(body, &frames, base);
             if found.iter().any(|&t| body.contains(t)) {
                 targets.offsets = true;
                 targets.code.extend(found);
             }
             // An array of function pointers is no jump table: no entry leads into this function.
-            let found = self.addresses(body, &frames, base);
+            let found = self.addresses(body, &frames, base, &known);
             if found.iter().any(|&t| body.contains(t)) {
+                known.insert(base);
                 targets.addresses.push(base..base + 8 * found.len() as u64);
                 targets.code.extend(found);
             }
@@ -79,8 +74,9 @@ impl Tables<'_, '_> {
         rows.take_while(|&target| self.possible(body, frames, target)).collect()
     }
 
-    fn addresses(&self, body: &Body, frames: &[Option<Cfa>], table: u64) -> Vec<u64> {
-        let rows = (0..).map_while(|i| self.pointers.word(table.checked_add(8 * i)?));
+    fn addresses(&self, body: &Body, frames: &[Option<Cfa>], table: u64, known: &HashSet<u64>) -> Vec<u64> {
+        let places = (0..).map_while(|i| table.checked_add(8 * i)).take_while(|at| !known.contains(at));
+        let rows = places.map_while(|at| self.pointers.word(at));
         rows.take_while(|&target| self.possible(body, frames, target)).collect()
     }
 
@@ -97,5 +93,18 @@ impl Tables<'_, '_> {
         let Some(part) = containing(self.all, target).map(|i| &self.all[i]) else { return false };
         let cold = part.cold || part.source == Source::EhFrame && !self.marks.get(Mark::Called, part.start);
         cold && self.unwind.cfa_at(target).is_none_or(|cfa| frames.contains(&Some(cfa)))
+    }
+}
+
+/// The address that an instruction makes or adds an index to, if it may be that of a table.
+fn base(insn: &Instruction, fixed: bool) -> Option<u64> {
+    if insn.mnemonic() == Mnemonic::Lea && insn.is_ip_rel_memory_operand() {
+        Some(insn.ip_rel_memory_address())
+    } else if fixed && insn.memory_index_scale() == 8 && insn.memory_displ_size() >= 4 {
+        Some(insn.memory_displacement64())
+    } else if fixed && insn.op_count() == 2 && insn.op1_kind() == OpKind::Immediate32 {
+        Some(u64::from(insn.immediate32()))
+    } else {
+        None
     }
 }

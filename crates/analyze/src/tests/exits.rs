@@ -178,6 +178,25 @@ fn an_exit_inside_the_entry_is_left_to_it() {
     let f = analyse(&File::new(&[0x48, 0x8b, 0x47, 8, 0xc3]).function("f", 0, 5));
     assert_eq!(f.entry.unwrap().code(), &[0x48, 0x8b, 0x47, 8, 0xc3]);
     assert_eq!(f.blocked_exits, [(CODE + 4, Reason::OverlapsEntry)]);
+    assert_eq!(f.exit_in_entry(), Some(ExitEvent::Return));
+}
+
+#[test]
+fn an_exit_inside_the_entry_that_is_not_always_taken() {
+    // test edi,edi; js 1f; ret; and behind it 1: neg edi; mov eax,edi; ret
+    let code = [0x85, 0xff, 0x78, 0x04, 0xc3, 0x90, 0x90, 0x90, 0xf7, 0xdf, 0x89, 0xf8, 0xc3];
+    let f = analyse(&File::new(&code).function("f", 0, code.len() as u64));
+    assert_eq!((f.entry.unwrap().ends, f.exit_in_entry()), (crate::Ends::Return, None));
+}
+
+#[test]
+fn data_below_the_stack_pointer_is_expected_where_code_jumps_to() {
+    let code = [0x55, 0x48, 0x89, 0xe5, 0x5d, 0xc3, 0x90, 0x90, 0x31, 0xc0, 0xeb, 0xf4];
+    let f = analyse(&File::new(&code).function("f", 0, 6).function("g", 8, 4));
+    assert!(f.entry.unwrap().red_zone);
+    let f = analyse(&File::new(&code[..6]).function("f", 0, 6));
+    assert!(!f.entry.unwrap().red_zone);
+    assert!(function(&[0x48, 0x83, 0xc4, 8, 0xc3]).exits[0].site.red_zone);
 }
 
 #[test]

@@ -242,6 +242,35 @@ fn static_key_site() {
 }
 
 #[test]
+fn sleds_of_xray_are_left_to_it() {
+    let map = |at: u64| {
+        let mut row = at.to_le_bytes().to_vec();
+        row.extend([0; 10]);
+        row.push(2);
+        row.resize(32, 0);
+        row
+    };
+    let file = File::new(&[0x90; 32]).function("f", 0, 32);
+    let near = CODE.wrapping_sub(DATA);
+    assert_eq!(analyse(&file.clone().section("xray_instr_map", 1, &map(near))).entry, Err(Reason::StaticKeySite));
+    assert!(analyse(&file.section("xray_instr_map", 1, &map(near + 16))).entry.is_ok());
+}
+
+#[test]
+fn probes_are_left_where_they_are() {
+    let mut note = Vec::new();
+    for word in [8u32, 24, 3] {
+        note.extend(word.to_le_bytes());
+    }
+    note.extend(b"stapsdt\0");
+    for word in [CODE + 2, 0, 0] {
+        note.extend(word.to_le_bytes());
+    }
+    let file = File::new(&[0x90; 32]).function("f", 0, 32).section(".note.stapsdt", 7, &note);
+    assert_eq!(analyse(&file).entry, Err(Reason::StaticKeySite));
+}
+
+#[test]
 fn self_checked() {
     let file = File::new(&[0x90; 16])
         .function("f", 0, 16)
