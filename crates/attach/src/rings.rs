@@ -24,6 +24,8 @@ pub struct Rings {
     shared: Shared,
     pid: i32,
     readers: Vec<(Reader, u32)>,
+    /// What one drain of one ring gives, kept for the next.
+    batch: Vec<[u64; 2]>,
     /// Thread ids in the rings are those of `/proc`: the target is in our PID namespace.
     same_namespace: bool,
 }
@@ -33,16 +35,16 @@ impl Rings {
         let readers = vec![(Reader::default(), 0); shared.layout().rings];
         let namespace = |who: &str| std::fs::read_link(format!("/proc/{who}/ns/pid")).ok();
         let same_namespace = namespace("self").is_some() && namespace("self") == namespace(&pid.to_string());
-        Self { shared, pid, readers, same_namespace }
+        Self { shared, pid, readers, batch: Vec::new(), same_namespace }
     }
 
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
     }
 
-    /// Hands every committed record to `sink`, ring by ring, in order. With `rest`, gaps left by threads that are gone
+    /// Hands the committed records of each ring to `sink`, in order, many at a time. With `rest`, gaps left by threads that are gone
     /// are skipped: only when nobody writes any more. Returns the number of records.
-    pub fn drain(&mut self, rest: bool, mut sink: impl FnMut(RingId, [u64; 2])) -> u64 {
+    pub fn drain(&mut self, rest: bool, mut sink: impl FnMut(RingId, &[[u64; 2]])) -> u64 {
         let holes = if rest { Holes::Skip } else { Holes::Wait };
         let mut count = 0;
         for slot in 0..self.readers.len() {
@@ -54,15 +56,20 @@ impl Rings {
         count
     }
 
-    fn drain_one(&mut self, slot: usize, holes: Holes, sink: &mut impl FnMut(RingId, [u64; 2])) -> u64 {
+    fn drain_one(&mut self, slot: usize, holes: Holes, sink: &mut impl FnMut(RingId, &[[u64; 2]])) -> u64 {
         let header = self.shared.ring(slot);
         let (reader, generation) = &mut self.readers[slot];
         let id = RingId { slot: slot as u32, tid: header.tid.load(Ordering::Relaxed), generation: *generation };
-        reader.drain(header, self.shared.slots(slot), holes, |words| sink(id, words))
+        self.batch.clear();
+        let count = reader.drain(header, self.shared.slots(slot), holes, |words| self.batch.push(words));
+        if !self.batch.is_empty() {
+            sink(id, &self.batch);
+        }
+        count
     }
 
     /// Takes back the rings of threads that have ended, after a last drain into `sink`; `ended` hears of each.
-    pub fn recycle(&mut self, mut sink: impl FnMut(RingId, [u64; 2]), mut ended: impl FnMut(RingId)) {
+    pub fn recycle(&mut self, mut sink: impl FnMut(RingId, &[[u64; 2]]), mut ended: impl FnMut(RingId)) {
         if !self.same_namespace {
             return;
         }

@@ -119,8 +119,8 @@ impl TraceWriter {
     /// Like [`TraceWriter::append`].
     pub fn append_all(&mut self, key: ThreadKey, records: &[[u64; 2]]) -> Result<()> {
         let file = &mut self.files[key.0];
-        for part in records.chunks(BUFFER / RECORD_LEN) {
-            if file.buffer.len() + part.len() * RECORD_LEN > BUFFER {
+        for part in records.chunks(BUFFER / RECORD_BYTES) {
+            if file.buffer.len() + part.len() * RECORD_BYTES > BUFFER {
                 file.flush()?;
             }
             for &words in part {

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use textpoke_attach::launch::Launched;
 use textpoke_attach::rings::{RingId, Rings};
 use textpoke_attach::session::{Options, Session};
-use textpoke_trace::Record;
 use textpoke_attach::{clock, proc};
 
 use super::AGENT;
@@ -214,9 +213,9 @@ impl Threads {
         let mut outcome = Ok(());
         let mut gone = Vec::new();
         session.rings().recycle(
-            |ring, words| {
+            |ring, records| {
                 if outcome.is_ok() {
-                    outcome = self.write(ring, words, writer, pid);
+                    outcome = self.write(ring, records, writer, pid);
                 }
             },
             |ring| gone.push(ring),
@@ -229,10 +228,9 @@ impl Threads {
         outcome
     }
 
-    fn write(&mut self, ring: RingId, words: [u64; 2], writer: &mut TraceWriter, pid: i32) -> Result<()> {
+    fn write(&mut self, ring: RingId, records: &[[u64; 2]], writer: &mut TraceWriter, pid: i32) -> Result<()> {
         let key = self.key(ring, writer, pid)?;
-        let record = Record::from_words(words);
-        if record.is_lost() { writer.append_lost(key, record.tsc, record.sp8) } else { writer.append_words(key, words) }
+        writer.append_all(key, records)
     }
 
     fn drain_rings(
@@ -243,9 +241,9 @@ impl Threads {
         all: bool,
     ) -> Result<()> {
         let mut outcome = Ok(());
-        rings.drain(all, |ring, words| {
+        rings.drain(all, |ring, records| {
             if outcome.is_ok() {
-                outcome = self.write(ring, words, writer, pid);
+                outcome = self.write(ring, records, writer, pid);
             }
         });
         outcome
