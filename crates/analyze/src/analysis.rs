@@ -15,9 +15,9 @@ use crate::indirect::{Jump, classify};
 use crate::lsda::landing_pads;
 use crate::names::{Special, special};
 use crate::overlap::separate;
+use crate::patch_points::patch_points;
 use crate::pointers::{Pointers, pointers};
 use crate::reason::Reason;
-use crate::patch_points::patch_points;
 use crate::rseq::sequences;
 use crate::site::Site;
 use crate::symbols::{self_checked, symbols};
@@ -296,9 +296,10 @@ impl<'i, 'a> Analysis<'i, 'a> {
         let mut site = displace::entry(ground, &body.insns[first..], fragment.end)?;
         site.red_zone = [fragment.start, site.vaddr].iter().any(|&at| self.marks.get(Mark::Branch, at));
         let starts = |to: u64| to == fragment.start || to == site.vaddr;
-        let jumps_back = body.insns.iter().any(|insn| {
-            insn.flow_control() != iced_x86::FlowControl::Call && direct_target(insn).is_some_and(starts)
-        });
+        let jumps_back = body
+            .insns
+            .iter()
+            .any(|insn| insn.flow_control() != iced_x86::FlowControl::Call && direct_target(insn).is_some_and(starts));
         if jumps_back || self.marks.get(Mark::Table, fragment.start) || self.marks.get(Mark::Table, site.vaddr) {
             return Err(Reason::LoopToEntry);
         }
@@ -325,8 +326,8 @@ impl<'i, 'a> Analysis<'i, 'a> {
 
     /// Some part of the function has an exception table that cannot be read.
     fn opaque_table(&self, body: &Body) -> bool {
-        body.parts.iter().any(|&(start, _)| {
-            self.unwind.fdes.binary_search_by_key(&start, |f| f.start).is_ok_and(|i| self.opaque[i])
-        })
+        body.parts
+            .iter()
+            .any(|&(start, _)| self.unwind.fdes.binary_search_by_key(&start, |f| f.start).is_ok_and(|i| self.opaque[i]))
     }
 }

@@ -182,8 +182,7 @@ pub(crate) fn movable(insn: &Instruction) -> Result<(), Reason> {
         FlowControl::Call if insn.code() == Code::Call_rel32_64 => Ok(()),
         FlowControl::IndirectCall if insn.code() == Code::Call_rm64 => {
             let stack = insn.op0_kind() == OpKind::Register && insn.op0_register() == Register::RSP
-                || insn.op0_kind() == OpKind::Memory
-                    && (insn.memory_base().full_register() == Register::RSP);
+                || insn.op0_kind() == OpKind::Memory && (insn.memory_base().full_register() == Register::RSP);
             if stack { cannot(Obstacle::CallThroughStack) } else { Ok(()) }
         }
         FlowControl::Return if matches!(insn.code(), Code::Retnq | Code::Retnq_imm16) => Ok(()),

@@ -75,10 +75,8 @@ impl<'a> Unwind<'a> {
     /// The canonical frame address at an instruction, if the table tells.
     pub fn cfa_at(&self, vaddr: u64) -> Option<Cfa> {
         let found = self.covering(vaddr)?;
-        let fde = self
-            .section
-            .fde_from_offset(&self.bases, EhFrameOffset(found.offset), EhFrame::cie_from_offset)
-            .ok()?;
+        let fde =
+            self.section.fde_from_offset(&self.bases, EhFrameOffset(found.offset), EhFrame::cie_from_offset).ok()?;
         let mut context = UnwindContext::new();
         let row = fde.unwind_info_for_address(&self.section, &self.bases, &mut context, vaddr).ok()?;
         Some(cfa(row.cfa()))

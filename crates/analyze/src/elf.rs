@@ -171,9 +171,8 @@ impl<'a> Image<'a> {
         let row = |index: u64| {
             index.checked_mul(size).and_then(|o| o.checked_add(offset)).and_then(|at| slice(self.bytes, at, 64))
         };
-        let strings = row(u64::from(names))
-            .and_then(|r| slice(self.bytes, u64_at(r, 24)?, u64_at(r, 32)?))
-            .unwrap_or_default();
+        let strings =
+            row(u64::from(names)).and_then(|r| slice(self.bytes, u64_at(r, 24)?, u64_at(r, 32)?)).unwrap_or_default();
         let mut sections = Vec::new();
         for index in 0..count {
             let Some(row) = row(index) else { return };
@@ -225,7 +224,8 @@ impl<'a> Image<'a> {
 
     /// Made by the Go compiler, whose runtime knows all code by address and moves stacks.
     pub(crate) fn is_go(&self) -> bool {
-        let of_go = |name: &str| matches!(name, ".gopclntab" | ".data.rel.ro.gopclntab" | ".note.go.buildid" | ".go.buildinfo");
+        let of_go =
+            |name: &str| matches!(name, ".gopclntab" | ".data.rel.ro.gopclntab" | ".note.go.buildid" | ".go.buildinfo");
         self.sections.iter().flatten().any(|s| of_go(&s.name))
     }
 

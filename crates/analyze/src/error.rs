@@ -34,9 +34,9 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotElf => f.write_str(
-                "not an ELF file; give the compiled program or library itself, not a script or wrapper",
-            ),
+            Self::NotElf => {
+                f.write_str("not an ELF file; give the compiled program or library itself, not a script or wrapper")
+            }
             Self::Truncated { what } => {
                 write!(f, "the ELF file is cut short ({what} lies beyond its end); copy or build it again")
             }

@@ -139,17 +139,14 @@ pub(crate) fn switches_stack(insns: &[Instruction]) -> bool {
         let stack = insn.op0_kind() == OpKind::Register && insn.op0_register() == Register::RSP;
         match insn.mnemonic() {
             Mnemonic::Pop => stack,
-            Mnemonic::Xchg => {
-                stack || insn.op1_kind() == OpKind::Register && insn.op1_register() == Register::RSP
-            }
+            Mnemonic::Xchg => stack || insn.op1_kind() == OpKind::Register && insn.op1_register() == Register::RSP,
             Mnemonic::Mov if stack && insn.op1_kind() == OpKind::Memory => {
                 !matches!(insn.memory_base(), Register::RBP | Register::RSP)
             }
             // Arguments and results: compilers restore the stack behind an `alloca` from other registers.
-            Mnemonic::Mov if stack => matches!(
-                insn.op1_register(),
-                Register::RDI | Register::RSI | Register::RDX | Register::RCX
-            ),
+            Mnemonic::Mov if stack => {
+                matches!(insn.op1_register(), Register::RDI | Register::RSI | Register::RDX | Register::RCX)
+            }
             _ => false,
         }
     })

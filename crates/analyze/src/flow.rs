@@ -92,10 +92,7 @@ fn note(insn: &Instruction, text: &Text, marks: &mut Marks, fixed: bool) -> Opti
     }
     if fixed {
         for operand in 0..insn.op_count() {
-            if matches!(
-                insn.op_kind(operand),
-                OpKind::Immediate32 | OpKind::Immediate64 | OpKind::Immediate32to64
-            ) {
+            if matches!(insn.op_kind(operand), OpKind::Immediate32 | OpKind::Immediate64 | OpKind::Immediate32to64) {
                 marks.set(Mark::Taken, insn.immediate(operand));
             }
         }

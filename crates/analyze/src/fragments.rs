@@ -158,12 +158,14 @@ fn bound(all: &mut [Fragment], text: &Text, unwind: &Unwind<'_>) {
     }
 }
 
-/// `jmp [rip+x]`, as in a procedure linkage table that no section header names.
+/// `jmp [rip+x]`, or `push [rip+x]; jmp [rip+x]`: a procedure linkage table that no section header names.
 fn is_stub(image: &Image<'_>, vaddr: u64) -> bool {
     let Some(bytes) = image.bytes_from(vaddr) else { return false };
     let mut decoder = Decoder::with_ip(64, bytes, vaddr, DecoderOptions::NONE);
     let mut insn = decoder.decode();
-    if insn.mnemonic() == Mnemonic::Endbr64 {
+    let first =
+        insn.mnemonic() == Mnemonic::Endbr64 || insn.mnemonic() == Mnemonic::Push && insn.is_ip_rel_memory_operand();
+    if first {
         insn = decoder.decode();
     }
     insn.is_jmp_near_indirect() && insn.is_ip_rel_memory_operand()

@@ -30,10 +30,26 @@ pub(crate) fn special(name: &str) -> Option<Special> {
             Special::Refused(Reason::ReturnsTwice)
         }
         // They end somewhere else than where they were called from.
-        "longjmp" | "siglongjmp" | "longjmp_chk" | "libc_longjmp" | "libc_siglongjmp" | "setcontext"
-        | "swapcontext" | "makecontext" | "start_context" | "jump_fcontext" | "make_fcontext"
-        | "ontop_fcontext" | "morestack" | "morestack_non_split" | "restore_rt" | "clone" | "clone3" | "libc_clone"
-        | "sigreturn" | "rt_sigreturn" => Special::Refused(Reason::StackSwitching),
+        "longjmp"
+        | "siglongjmp"
+        | "longjmp_chk"
+        | "libc_longjmp"
+        | "libc_siglongjmp"
+        | "setcontext"
+        | "swapcontext"
+        | "makecontext"
+        | "start_context"
+        | "jump_fcontext"
+        | "make_fcontext"
+        | "ontop_fcontext"
+        | "morestack"
+        | "morestack_non_split"
+        | "restore_rt"
+        | "clone"
+        | "clone3"
+        | "libc_clone"
+        | "sigreturn"
+        | "rt_sigreturn" => Special::Refused(Reason::StackSwitching),
         // Ordinary code that returns in two processes.
         "fork" | "Fork" | "libc_fork" => Special::EntryOnly,
         _ => return None,
@@ -64,7 +80,9 @@ pub fn is_runtime(path_or_soname: &str) -> bool {
         name.strip_prefix(stem).is_some_and(|rest| {
             // `libc.so.6`, or `libc-2.31.so` as older distributions named the file behind it.
             (rest == ".so" || rest.starts_with(".so.")) && *stem != "ld"
-                || rest.strip_prefix('-').is_some_and(|v| v.starts_with(|c: char| c.is_ascii_digit()) && v.contains(".so"))
+                || rest
+                    .strip_prefix('-')
+                    .is_some_and(|v| v.starts_with(|c: char| c.is_ascii_digit()) && v.contains(".so"))
         })
     })
 }
@@ -96,12 +114,22 @@ mod tests {
     #[test]
     fn runtime_files() {
         for name in [
-            "libc.so.6", "/lib/libc-2.31.so", "ld-linux-x86-64.so.2", "/lib/ld-2.31.so", "libpthread.so.0",
-            "libdl.so.2", "librt-2.28.so", "/lib/ld-musl-x86_64.so.1", "linux-vdso.so.1", "/usr/lib/libc.so.6 (deleted)",
+            "libc.so.6",
+            "/lib/libc-2.31.so",
+            "ld-linux-x86-64.so.2",
+            "/lib/ld-2.31.so",
+            "libpthread.so.0",
+            "libdl.so.2",
+            "librt-2.28.so",
+            "/lib/ld-musl-x86_64.so.1",
+            "linux-vdso.so.1",
+            "/usr/lib/libc.so.6 (deleted)",
         ] {
             assert!(is_runtime(name), "{name}");
         }
-        for name in ["libcrypto.so.3", "libcap.so.2", "librtmp.so.1", "/usr/bin/ld", "libc++.so.1", "libdlib.so", "ld-tool"] {
+        for name in
+            ["libcrypto.so.3", "libcap.so.2", "librtmp.so.1", "/usr/bin/ld", "libc++.so.1", "libdlib.so", "ld-tool"]
+        {
             assert!(!is_runtime(name), "{name}");
         }
     }

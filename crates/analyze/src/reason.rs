@@ -122,7 +122,9 @@ impl fmt::Display for Reason {
             Self::SharedCode => "the code belongs to two functions",
             Self::TrapInstruction => "a breakpoint instruction is there already",
             Self::OutsideText => "not inside the executable bytes of the file",
-            Self::NoUnwindEntry => "no unwind entry: hand-written or generated code, used in ways the file does not show",
+            Self::NoUnwindEntry => {
+                "no unwind entry: hand-written or generated code, used in ways the file does not show"
+            }
             Self::SelfChecked => "the program checks that these bytes never change",
             Self::WritableText => "the code is writable: the program may change it itself",
             Self::RelocatedAtLoad => "the dynamic linker changes these bytes at load time",

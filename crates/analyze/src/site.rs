@@ -105,7 +105,11 @@ impl Site {
         Self {
             vaddr,
             inner,
-            way: if insns.len() == 1 && first.mnemonic() == iced_x86::Mnemonic::Nop { Way::Sled } else { Way::Displace },
+            way: if insns.len() == 1 && first.mnemonic() == iced_x86::Mnemonic::Nop {
+                Way::Sled
+            } else {
+                Way::Displace
+            },
             ends: match last.flow_control() {
                 FlowControl::Return => Ends::Return,
                 FlowControl::UnconditionalBranch | FlowControl::IndirectBranch => Ends::Jump,

@@ -20,9 +20,8 @@ pub(crate) struct Text {
 
 impl Text {
     pub fn of(image: &Image<'_>) -> Self {
-        let writable = |vaddr: u64| {
-            image.segments().iter().any(|s| s.writable && vaddr >= s.vaddr && vaddr - s.vaddr < s.size)
-        };
+        let writable =
+            |vaddr: u64| image.segments().iter().any(|s| s.writable && vaddr >= s.vaddr && vaddr - s.vaddr < s.size);
         let mut ranges = Vec::new();
         for section in image.sections.iter().flatten().filter(|s| s.executable && s.size > 0 && s.vaddr != 0) {
             ranges.push(TextRange {

@@ -7,9 +7,14 @@ use textpoke_analyze::{Ends, ExitKind, Function, Image, JUMP, Kind, MAX_COPY, Si
 
 /// Files of this machine that are analysed if they are there; the test itself always is.
 const FILES: [&str; 8] = [
-    "/usr/bin/python3.11", "/bin/bash", "/usr/bin/sqlite3", "/usr/bin/git",
-    "/usr/lib/x86_64-linux-gnu/libsqlite3.so.0", "/usr/lib/x86_64-linux-gnu/libc.so.6",
-    "/usr/lib/x86_64-linux-gnu/libcrypto.so.3", "/usr/lib/x86_64-linux-gnu/libstdc++.so.6",
+    "/usr/bin/python3.11",
+    "/bin/bash",
+    "/usr/bin/sqlite3",
+    "/usr/bin/git",
+    "/usr/lib/x86_64-linux-gnu/libsqlite3.so.0",
+    "/usr/lib/x86_64-linux-gnu/libc.so.6",
+    "/usr/lib/x86_64-linux-gnu/libcrypto.so.3",
+    "/usr/lib/x86_64-linux-gnu/libstdc++.so.6",
 ];
 
 fn decode(bytes: &[u8], ip: u64) -> Vec<Instruction> {
@@ -101,7 +106,10 @@ fn report(path: &Path, functions: &[Function]) {
     let percent = |part: usize, whole: usize| part * 100 / whole.max(1);
     println!(
         "{}: {} functions, {} % of entries, {} % of these with all exits",
-        path.display(), real.len(), percent(entries, real.len()), percent(exits, entries),
+        path.display(),
+        real.len(),
+        percent(entries, real.len()),
+        percent(exits, entries),
     );
     assert!(percent(entries, real.len()) >= 77, "{}", path.display());
     assert!(percent(exits, entries) >= 70, "{}", path.display());
@@ -135,4 +143,23 @@ fn cold_parts_are_no_functions() {
     let cold = functions.iter().filter(|f| f.kind == Kind::Cold).count();
     // A third of the unwind entries of CPython as Debian builds it.
     assert!(cold * 4 > functions.len() && cold * 2 < functions.len(), "{cold} of {}", functions.len());
+}
+
+#[test]
+fn section_headers_are_not_needed() {
+    let file = Path::new("/bin/bash");
+    if !file.exists() {
+        println!("{}: not here", file.display());
+        return;
+    }
+    let mut bytes = std::fs::read(file).unwrap();
+    let with = Image::parse(&bytes).unwrap().functions();
+    bytes[40..48].fill(0);
+    let without = Image::parse(&bytes).unwrap().functions();
+    let entries = |functions: &[Function]| {
+        functions.iter().filter_map(|f| Some((f.name.clone(), f.entry.ok()?.vaddr))).collect::<Vec<_>>()
+    };
+    assert_eq!(entries(&with), entries(&without));
+    let exits = |functions: &[Function]| functions.iter().map(|f| f.exits.len()).sum::<usize>();
+    assert_eq!(exits(&with), exits(&without));
 }

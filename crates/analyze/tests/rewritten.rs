@@ -43,17 +43,36 @@ fn same_output(program: &Path, dir: &Path, names: &[&str]) -> (Vec<Function>, St
 }
 
 const MIXED: [&str; 13] = [
-    "fib", "tiny", "constant", "choose", "interpret", "plus", "minus", "apply", "indexed", "sum", "floating",
-    "variable", "compare",
+    "fib",
+    "tiny",
+    "constant",
+    "choose",
+    "interpret",
+    "plus",
+    "minus",
+    "apply",
+    "indexed",
+    "sum",
+    "floating",
+    "variable",
+    "compare",
 ];
 
 #[test]
 fn c_at_every_level_of_optimisation() {
     for options in [
-        &["-O0"][..], &["-O1"], &["-O2"], &["-O3"], &["-Os"],
-        &["-O2", "-fcf-protection=full"], &["-O2", "-fno-asynchronous-unwind-tables"],
-        &["-O2", "-fpatchable-function-entry=5"], &["-O2", "-fno-omit-frame-pointer"],
-        &["-O2", "-no-pie", "-static"], &["-O2", "-fno-plt", "-fPIE", "-pie"], &["-O2", "-s"],
+        &["-O0"][..],
+        &["-O1"],
+        &["-O2"],
+        &["-O3"],
+        &["-Os"],
+        &["-O2", "-fcf-protection=full"],
+        &["-O2", "-fno-asynchronous-unwind-tables"],
+        &["-O2", "-fpatchable-function-entry=5"],
+        &["-O2", "-fno-omit-frame-pointer"],
+        &["-O2", "-no-pie", "-static"],
+        &["-O2", "-fno-plt", "-fPIE", "-pie"],
+        &["-O2", "-s"],
     ] {
         let dir = tempfile::tempdir().unwrap();
         let Some(program) = support::compile(dir.path(), "mixed.c", options) else { return };
@@ -93,7 +112,9 @@ fn every_call_is_paired_with_its_exit() {
 
 #[test]
 fn exceptions_and_threads() {
-    for options in [&["-O0", "-pthread"][..], &["-O2", "-pthread"], &["-O2", "-no-pie", "-pthread"], &["-Os", "-pthread"]] {
+    for options in
+        [&["-O0", "-pthread"][..], &["-O2", "-pthread"], &["-O2", "-no-pie", "-pthread"], &["-Os", "-pthread"]]
+    {
         let dir = tempfile::tempdir().unwrap();
         let Some(program) = support::compile(dir.path(), "exceptions.cpp", options) else { return };
         same_output(&program, dir.path(), &["main"]);
@@ -106,8 +127,18 @@ fn hand_written_entries() {
         let dir = tempfile::tempdir().unwrap();
         let Some(program) = support::compile(dir.path(), "assembly.S", options) else { return };
         let names = [
-            "hop", "hop_first", "count", "call_first", "call_register", "where", "conditional", "carry", "red_zone",
-            "tail", "helper", "repz",
+            "hop",
+            "hop_first",
+            "count",
+            "call_first",
+            "call_register",
+            "where",
+            "conditional",
+            "carry",
+            "red_zone",
+            "tail",
+            "helper",
+            "repz",
         ];
         let (functions, _) = same_output(&program, dir.path(), &names);
         let exits = |name: &str| functions.iter().find(|f| f.name == name).map_or(0, |f| f.exits.len());

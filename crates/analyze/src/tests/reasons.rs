@@ -19,7 +19,8 @@ fn too_short() {
 
 #[test]
 fn short_with_padding_is_enough() {
-    let file = File::new(&[0x31, 0xc0, 0xc3, 0x0f, 0x1f, 0x40, 0x00, 0x90, 0xc3]).function("f", 0, 3).function("g", 8, 1);
+    let file =
+        File::new(&[0x31, 0xc0, 0xc3, 0x0f, 0x1f, 0x40, 0x00, 0x90, 0xc3]).function("f", 0, 3).function("g", 8, 1);
     let site = analyse(&file).entry.unwrap();
     assert_eq!((site.code(), site.len(), site.inner), (&[0x31, 0xc0, 0xc3][..], 5, 0b100));
 }
@@ -66,10 +67,8 @@ fn landing_pad_into() {
 fn landing_pads_are_read_from_the_exception_table() {
     // One call site whose landing pad is the second instruction: push rbp; mov rbp,rsp; pop rbp; ret.
     let lsda = [0xff, 0xff, 0x01, 0x04, 0x00, 0x01, 0x01, 0x00];
-    let file = File::new(&[0x55, 0x48, 0x89, 0xe5, 0x5d, 0xc3])
-        .data(&lsda)
-        .function("f", 0, 6)
-        .unwind(&[(0, 6, 8, DATA)]);
+    let file =
+        File::new(&[0x55, 0x48, 0x89, 0xe5, 0x5d, 0xc3]).data(&lsda).function("f", 0, 6).unwind(&[(0, 6, 8, DATA)]);
     assert_eq!(analyse(&file).entry, Err(Reason::LandingPadInto));
 }
 
@@ -85,7 +84,10 @@ fn unreadable_exception_table() {
 #[test]
 fn address_taken() {
     // push rbp; mov rbp,rsp; lea rax,[rip-10] (the mov); ret
-    assert_eq!(refused(&[0x55, 0x48, 0x89, 0xe5, 0x48, 0x8d, 0x05, 0xf6, 0xff, 0xff, 0xff, 0xc3]), Reason::AddressTaken);
+    assert_eq!(
+        refused(&[0x55, 0x48, 0x89, 0xe5, 0x48, 0x8d, 0x05, 0xf6, 0xff, 0xff, 0xff, 0xc3]),
+        Reason::AddressTaken
+    );
 }
 
 #[test]
@@ -272,10 +274,12 @@ fn probes_are_left_where_they_are() {
 
 #[test]
 fn self_checked() {
-    let file = File::new(&[0x90; 16])
-        .function("f", 0, 16)
-        .symbol("BORINGSSL_bcm_text_start", 0, 0, 0)
-        .symbol("BORINGSSL_bcm_text_end", 16, 0, 0);
+    let file = File::new(&[0x90; 16]).function("f", 0, 16).symbol("BORINGSSL_bcm_text_start", 0, 0, 0).symbol(
+        "BORINGSSL_bcm_text_end",
+        16,
+        0,
+        0,
+    );
     // The end label lies behind the code; any place inside will do as well.
     assert!(analyse(&file).entry.is_err());
     let file = file.symbol("FIPS_text_start", 0, 0, 0).symbol("FIPS_text_end", 15, 0, 0);
@@ -365,10 +369,33 @@ fn out_of_range() {
 fn every_reason_has_a_text_of_its_own() {
     use Reason::*;
     let all = [
-        TooShort, BranchInto, LandingPadInto, AddressTaken, ReadAsData, LoopToEntry, Undecodable,
-        NotRelocatable(Obstacle::Fault), CallNotLast, SyscallInside, Ifunc, Cold, RseqSection, StaticKeySite,
-        ReturnsTwice, StackSwitching, SharedCode, TrapInstruction, OutsideText, NoUnwindEntry, SelfChecked,
-        WritableText, RelocatedAtLoad, UnresolvedJump, UnreadableExceptionTable, OutOfRange, ConditionalExit,
+        TooShort,
+        BranchInto,
+        LandingPadInto,
+        AddressTaken,
+        ReadAsData,
+        LoopToEntry,
+        Undecodable,
+        NotRelocatable(Obstacle::Fault),
+        CallNotLast,
+        SyscallInside,
+        Ifunc,
+        Cold,
+        RseqSection,
+        StaticKeySite,
+        ReturnsTwice,
+        StackSwitching,
+        SharedCode,
+        TrapInstruction,
+        OutsideText,
+        NoUnwindEntry,
+        SelfChecked,
+        WritableText,
+        RelocatedAtLoad,
+        UnresolvedJump,
+        UnreadableExceptionTable,
+        OutOfRange,
+        ConditionalExit,
         OverlapsEntry,
     ];
     let texts: std::collections::HashSet<String> = all.iter().map(Reason::to_string).collect();
