@@ -144,6 +144,8 @@ const OURS: &[Row] = &[
     amd("a thread moved while its trap is pending", "moved-while-pending", Expect::Unsafe(MidInstruction, None)),
     intel("a CALL among the displaced instructions", "displace-over-call", Expect::Unsafe(MidInstruction, None)),
     amd("a CALL among the displaced instructions", "displace-over-call", Expect::Unsafe(MidInstruction, None)),
+    intel("a repairer that trusts clean text", "repair-skips-clean", Expect::Unsafe(LostTrap, None)),
+    amd("a repairer that trusts clean text", "repair-skips-clean", Expect::Unsafe(LostTrap, None)),
     intel("a new form of several instructions", "several-new", Expect::Unsafe(MidInstruction, None)),
     amd("a new form of several instructions", "several-new", Expect::Unsafe(MidInstruction, None)),
 ];

@@ -133,6 +133,15 @@ pub enum RetireRule {
     RunningOnly,
 }
 
+/// What a repairer does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repairer {
+    /// All of `Run::repair`, whatever it finds.
+    Thorough,
+    /// Nothing but to leave, if every site has its old bytes.
+    SkipsClean,
+}
+
 /// How finely stores are seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grain {
@@ -178,6 +187,8 @@ pub struct World {
     pub failures: u8,
     /// The patcher may be killed at any moment; another one repairs.
     pub killed: bool,
+    /// What that one does.
+    pub repairer: Repairer,
     /// What a piece of a store is.
     pub grain: Grain,
     /// The order of the pieces.
@@ -202,6 +213,7 @@ impl World {
             foreign: false,
             failures: 0,
             killed: false,
+            repairer: Repairer::Thorough,
             grain: Grain::Unit,
             order: Order::Ascending,
             after_return: true,

@@ -67,6 +67,8 @@ pub struct Script {
     pub nodes: Vec<Node>,
     /// All pieces.
     pub pieces: Vec<Piece>,
+    /// Where a repairer is that has nothing to do but to leave.
+    pub leave: u16,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -117,7 +119,10 @@ impl Script {
             }),
         };
         builder.begin(0, scenario.world.failures, scenario.world.killed)?;
-        Some(Self { nodes: builder.nodes, pieces: builder.pieces })
+        let repairer = From { first: Direction::Remove, allowed: 0, failures: 0, kill: false, batch: REPAIR };
+        let nothing = Run::custom(&[], &[], Direction::Remove);
+        let leave = builder.walk(nothing, Outcome::Start, Direction::Remove, repairer)?;
+        Some(Self { nodes: builder.nodes, pieces: builder.pieces, leave })
     }
 }
 

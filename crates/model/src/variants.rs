@@ -4,7 +4,7 @@ use textpoke_core::protocol::{breakpoint, displace};
 use textpoke_core::{Direction, Kind, Phase, Site, Step, Unit};
 
 use crate::property::Sometimes::{self, *};
-use crate::scenario::{Batch, Handler, Inside, Place, Profile, RetireRule, Scenario, World};
+use crate::scenario::{Batch, Handler, Inside, Place, Profile, Repairer, RetireRule, Scenario, World};
 
 /// One thing to check.
 #[derive(Clone, Copy, Debug)]
@@ -401,6 +401,18 @@ pub const CHECKS: &[Check] = &[
             site.stand_in = 0x9000;
             let place = Place { new_begins: 0b1_0011, ..Place::new(site) };
             scenario(s, vec![place], there_and_back(Kind::Breakpoint))
+        },
+    },
+    Check {
+        name: "repair-skips-clean",
+        title: "a killed removal's repairer that leaves at once when it finds the old bytes everywhere",
+        built_in: None,
+        sometimes: FORTH,
+        build: |s| {
+            let removal = vec![Batch::BuiltIn(Kind::Breakpoint, Direction::Remove)];
+            let mut s = scenario(s, single(s, 3, &NOP5, &CALL), removal);
+            (s.world.killed, s.world.repairer, s.world.handler) = (true, Repairer::SkipsClean, Handler::Leaves);
+            s
         },
     },
     Check {

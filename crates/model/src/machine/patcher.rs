@@ -5,7 +5,7 @@ use textpoke_core::{Direction, Step, Verdict};
 use super::{Machine, Sink};
 use crate::action::Action;
 use crate::property::Violation;
-use crate::scenario::{Handler, Order, RetireRule};
+use crate::scenario::{Handler, Order, Repairer, RetireRule};
 use crate::script::{NONE, Node, Piece};
 use crate::state::*;
 
@@ -17,7 +17,12 @@ impl Machine {
             let mut to = *s;
             to.misc &= !(PARKING | OLD_IS_RIGHT | NEW_IS_RIGHT);
             to.threads = to.threads.map(|th| th.without(PARKED));
-            self.go(to, node.kill, Action::Dies, out);
+            let clean = self.world.repairer == Repairer::SkipsClean && s.text == self.text.all(Direction::Install);
+            if clean {
+                // It does find the window that the dead one left open.
+                to.misc &= !OPEN;
+            }
+            self.go(to, if clean { self.script.leave } else { node.kill }, Action::Dies, out);
         }
         match node.step {
             Step::Done(verdict) if s.sub == 0 => {
