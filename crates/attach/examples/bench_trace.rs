@@ -19,7 +19,7 @@ use textpoke_trace::ring::{Holes, Reader};
 /// push rbp; mov rbp, rsp; nop; pop rbp; ret, padded so that both sites have five bytes.
 const HEAD: [u8; 5] = [0x55, 0x48, 0x89, 0xe5, 0x90];
 const TAIL: [u8; 5] = [0x90, 0x90, 0x90, 0x5d, 0xc3];
-const CALLS: u64 = 20_000;
+const CALLS: u64 = 8_000;
 const RUNS: usize = 60;
 
 /// A function as it stands in a program, and the same with jumps to trampolines over its entry and exit.
@@ -42,7 +42,7 @@ fn pair(rig: &mut Rig) -> Pair {
             Ok(Copy { bytes, at: [0; 5] })
         };
         let to = rig.next();
-        let made = trampoline::emit(&rig.image, rig.text(), to, site, kind, &relocate).unwrap();
+        let made = trampoline::emit(&rig.image, rig.text(), to, &[site], kind, &relocate).unwrap();
         rig.put(&made.bytes);
         x86_64::jmp(at, to).unwrap()
     };

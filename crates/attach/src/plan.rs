@@ -12,9 +12,9 @@ use crate::trampoline::{self, Copy, Kind};
 
 /// One place to be traced.
 pub struct Probe<'a> {
-    /// What records say: index into the trace's table of sites.
-    pub site: u32,
-    /// Whether the program is seen to enter or to leave.
+    /// What records say, one after the other: indices into the trace's table of sites.
+    pub sites: Vec<u32>,
+    /// What the stack is like there.
     pub kind: Kind,
     /// Run-time address of the first displaced byte.
     pub addr: u64,
@@ -58,7 +58,7 @@ pub fn compile(image: &Image, probes: &[Probe<'_>], maps: &[Mapping]) -> Result<
         for probe in mine {
             match emit(image, addr, &mut bytes, probe) {
                 Ok(site) => compiled.sites.push(site),
-                Err(why) => compiled.refused.push((probe.site, why)),
+                Err(why) => compiled.refused.extend(probe.sites.iter().map(|&site| (site, why.clone()))),
             }
         }
         let len = page_up(bytes.len() as u64);
@@ -78,7 +78,7 @@ pub fn compile(image: &Image, probes: &[Probe<'_>], maps: &[Mapping]) -> Result<
 
 fn emit(image: &Image, area: u64, bytes: &mut Vec<u8>, probe: &Probe<'_>) -> Result<Site, String> {
     let at = area + bytes.len() as u64;
-    let made = trampoline::emit(image, area, at, probe.site, probe.kind, probe.relocate)?;
+    let made = trampoline::emit(image, area, at, &probe.sites, probe.kind, probe.relocate)?;
     let jump = x86_64::jmp(probe.addr, at).map_err(|e| e.to_string())?;
     let mut site = Site::single(probe.addr, &probe.old, &jump).ok_or("five bytes make a site")?;
     site.inner = probe.inner;

@@ -13,6 +13,8 @@
 //! (copy of the displaced instructions)
 //! ```
 //!
+//! A function that is left where it is entered, because the displaced instructions are all of it, calls the probe twice.
+//!
 //! That word on the dead stack would later be taken for a thread that is inside: whether a thread is in a trampoline is
 //! found out by looking through its stack for return addresses.
 
@@ -21,12 +23,12 @@ use textpoke_trace::record::MAX_SITES;
 
 use crate::image::Image;
 
-/// Which way the program passes the site.
+/// What the stack is like at the site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Into the function; nothing below the stack pointer is in use.
+    /// As at the entry of a function that is called: nothing below the stack pointer is in use.
     Entry,
-    /// Out of it; the 128 bytes below the stack pointer may be in use.
+    /// As at an exit: the 128 bytes below the stack pointer may be in use.
     Exit,
 }
 
@@ -60,7 +62,8 @@ const DOWN: [u8; 5] = [0x48, 0x8d, 0x64, 0x24, 0x80];
 /// `lea rsp, [rsp + 128]`
 const UP: [u8; 8] = [0x48, 0x8d, 0xa4, 0x24, 0x80, 0, 0, 0];
 
-/// Makes the trampoline of site number `site` at address `at`, in an area that begins with the image at `area`.
+/// Makes the trampoline that records `sites`, one after the other, at address `at`, in an area that begins with the image
+/// at `area`.
 ///
 /// `relocate` is asked for the copy at the address that it will have.
 ///
@@ -70,11 +73,11 @@ pub fn emit(
     image: &Image,
     area: u64,
     at: u64,
-    site: u32,
+    sites: &[u32],
     kind: Kind,
     relocate: &dyn Fn(u64) -> Result<Copy, String>,
 ) -> Result<Trampoline, String> {
-    if site >= MAX_SITES {
+    if sites.iter().any(|&site| site >= MAX_SITES) {
         return Err(format!("one trace can hold {MAX_SITES} sites"));
     }
     let probe = area
@@ -87,11 +90,13 @@ pub fn emit(
         bytes.extend_from_slice(&DOWN);
     }
     bytes.push(PUSH_RAX);
-    bytes.push(MOV_EAX);
-    bytes.extend_from_slice(&site.to_le_bytes());
-    let call = x86_64::call(at + bytes.len() as u64, probe).map_err(|e| e.to_string())?;
-    bytes.extend_from_slice(&call);
-    bytes.extend_from_slice(&WIPE);
+    for site in sites {
+        bytes.push(MOV_EAX);
+        bytes.extend_from_slice(&site.to_le_bytes());
+        let call = x86_64::call(at + bytes.len() as u64, probe).map_err(|e| e.to_string())?;
+        bytes.extend_from_slice(&call);
+        bytes.extend_from_slice(&WIPE);
+    }
     bytes.push(POP_RAX);
     if kind == Kind::Exit {
         bytes.extend_from_slice(&UP);
@@ -120,7 +125,7 @@ mod tests {
             bytes.extend(x86_64::jmp(place + 5, 0x5100_0005).unwrap());
             Ok(Copy { bytes, at: [0, 1, 0, 0, 4] })
         };
-        let t = emit(&image, AREA, AREA + 0x8000, 0x00ab_cdef, kind, &copy).unwrap();
+        let t = emit(&image, AREA, AREA + 0x8000, &[0x00ab_cdef], kind, &copy).unwrap();
         (image, t)
     }
 
@@ -173,11 +178,24 @@ mod tests {
     }
 
     #[test]
+    fn a_function_that_is_all_displaced_is_recorded_twice() {
+        let image = Image::for_tests();
+        let ret = |_| Ok(Copy { bytes: vec![0xc3], at: [0; 5] });
+        let t = emit(&image, AREA, AREA + 0x8000, &[7, 8], Kind::Entry, &ret).unwrap();
+        let insns = decode(&t, AREA + 0x8000);
+        let numbers: Vec<u32> = insns.iter().filter(|i| i.code() == Code::Mov_r32_imm32).map(Instruction::immediate32).collect();
+        let calls = insns.iter().filter(|i| i.code() == Code::Call_rel32_64);
+        assert_eq!(numbers, [7, 8]);
+        assert!(calls.map(Instruction::near_branch_target).eq([AREA + image.probe_entry(); 2]));
+        assert_eq!(insns.iter().map(|i| i64::from(i.stack_pointer_increment())).sum::<i64>(), -16 + 8, "two calls and a return");
+    }
+
+    #[test]
     fn what_cannot_be_is_refused() {
         let image = Image::for_tests();
         let copy = |_| Ok(Copy { bytes: vec![0xc3], at: [0; 5] });
-        assert!(emit(&image, AREA, AREA + (1 << 32), 0, Kind::Entry, &copy).unwrap_err().contains("reach"));
-        assert!(emit(&image, AREA, AREA, MAX_SITES, Kind::Entry, &copy).is_err());
-        assert_eq!(emit(&image, AREA, AREA, 0, Kind::Exit, &|_| Err("no".into())), Err("no".into()));
+        assert!(emit(&image, AREA, AREA + (1 << 32), &[0], Kind::Entry, &copy).unwrap_err().contains("reach"));
+        assert!(emit(&image, AREA, AREA, &[MAX_SITES], Kind::Entry, &copy).is_err());
+        assert_eq!(emit(&image, AREA, AREA, &[0], Kind::Exit, &|_| Err("no".into())), Err("no".into()));
     }
 }

@@ -24,7 +24,7 @@ pub struct Selection {
 struct Chosen {
     site: Site,
     bias: u64,
-    kind: trampoline::Kind,
+    numbers: Vec<u32>,
 }
 
 impl Selection {
@@ -70,28 +70,25 @@ impl Selection {
             addr: function.vaddr.wrapping_add(module.bias),
             size: function.size,
             exit: match function.exit {
+                _ if function.exit_in_entry().is_some() => meta::ExitKind::Patched,
                 ExitKind::Patched => meta::ExitKind::Patched,
                 ExitKind::Inferred => meta::ExitKind::Inferred,
                 ExitKind::EntryOnly => meta::ExitKind::EntryOnly,
             },
         });
-        self.site(index, meta::SiteKind::Entry, entry, module);
+        let mut kinds = vec![meta::SiteKind::Entry];
+        kinds.extend(function.exit_in_entry().map(kind_of));
+        self.site(index, &kinds, entry, module);
         for exit in &function.exits {
-            let kind = match exit.event {
-                ExitEvent::Return => meta::SiteKind::Return,
-                ExitEvent::TailJump => meta::SiteKind::TailJump,
-            };
-            self.site(index, kind, &exit.site, module);
+            self.site(index, &[kind_of(exit.event)], &exit.site, module);
         }
     }
 
-    fn site(&mut self, function: u32, kind: meta::SiteKind, site: &Site, module: &Module) {
-        self.sites.push(meta::Site { function, kind });
-        let kind = match kind {
-            meta::SiteKind::Entry => trampoline::Kind::Entry,
-            _ => trampoline::Kind::Exit,
-        };
-        self.chosen.push(Chosen { site: *site, bias: module.bias, kind });
+    fn site(&mut self, function: u32, kinds: &[meta::SiteKind], site: &Site, module: &Module) {
+        let first = self.sites.len() as u32;
+        self.sites.extend(kinds.iter().map(|&kind| meta::Site { function, kind }));
+        let numbers = (first..self.sites.len() as u32).collect();
+        self.chosen.push(Chosen { site: *site, bias: module.bias, numbers });
     }
 
     /// The sites as the tracer takes them, handed to `then`, because they borrow from here.
@@ -101,13 +98,12 @@ impl Selection {
             .chosen
             .iter()
             .zip(&relocate)
-            .enumerate()
-            .map(|(i, (chosen, relocate))| {
+            .map(|(chosen, relocate)| {
                 let mut old = [0; 5];
                 old.copy_from_slice(&chosen.site.bytes()[..5]);
                 Probe {
-                    site: i as u32,
-                    kind: chosen.kind,
+                    sites: chosen.numbers.clone(),
+                    kind: if chosen.site.red_zone { trampoline::Kind::Exit } else { trampoline::Kind::Entry },
                     addr: chosen.site.vaddr.wrapping_add(chosen.bias),
                     old,
                     inner: chosen.site.inner,
@@ -143,5 +139,12 @@ impl Chosen {
             let copy = self.site.relocate(self.bias, dest).map_err(|e| e.to_string())?;
             Ok(trampoline::Copy { bytes: copy.bytes, at: copy.at })
         })
+    }
+}
+
+fn kind_of(event: ExitEvent) -> meta::SiteKind {
+    match event {
+        ExitEvent::Return => meta::SiteKind::Return,
+        ExitEvent::TailJump => meta::SiteKind::TailJump,
     }
 }
