@@ -26,6 +26,7 @@ pub mod explore;
 pub mod machine;
 pub mod mutate;
 pub mod parallel;
+mod places;
 pub mod property;
 pub mod reduce;
 pub mod report;

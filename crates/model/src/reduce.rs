@@ -17,3 +17,19 @@ pub fn canonical<const N: usize>(mut s: State<N>) -> State<N> {
     }
     s
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Thread;
+
+    #[test]
+    fn permuting_threads_changes_nothing() {
+        let th = |fetch| Thread { fetch, ..Thread::default() };
+        let state = |threads| State { text: 0, node: 0, sub: 0, misc: 0, threads };
+        let sorted = canonical(state([th(1), th(2), th(3)]));
+        for threads in [[th(3), th(1), th(2)], [th(2), th(3), th(1)], [th(3), th(2), th(1)]] {
+            assert_eq!(canonical(state(threads)), sorted);
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! What is explored: sites, the batches performed on them, and the world around.
 
 use serde::Serialize;
-use textpoke_core::{Direction, Kind, Plan, Site, Step};
+use textpoke_core::{Direction, Kind, Site, Step};
 
 /// A site and what stands there in truth, which the protocol need not know.
 #[derive(Clone, Copy, Debug)]
@@ -73,12 +73,6 @@ impl Scenario {
     /// The sites as the protocol sees them.
     pub fn sites(&self) -> Vec<Site> {
         self.places.iter().map(|p| p.site).collect()
-    }
-
-    /// Whether the sites make a plan that `core` accepts for traps. Wrong variants need not.
-    pub fn is_a_plan(&self) -> bool {
-        let sites = self.sites();
-        Plan::<textpoke_core::isa::X86_64>::new(&sites).and_then(Plan::trappable).is_ok()
     }
 }
 

@@ -140,6 +140,8 @@ impl<'p> Builder<'p> {
     /// The node that `run` answers `last` with.
     fn walk(&mut self, mut run: Run<'p>, last: Outcome, dir: Direction, from: From) -> Option<u16> {
         let step = run.next(last);
+        // A machine that flips at `Undo` and a run agree on the direction.
+        debug_assert!(matches!(step, Step::Undo(_) | Step::Done(_)) || run.direction() == dir);
         let key = Key { run, step, dir, from };
         if let Some(&id) = self.ids.get(&key) {
             return Some(id);

@@ -223,3 +223,39 @@ impl<const N: usize> State<N> {
         self.misc = self.misc & !TABLE_BITS | u64::from(table);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_a_thread_disturbs_anything_else() {
+        let spots = [(0, 1, false), (2, 4, true), (OWN, 0, false), (1, 7, true)];
+        for (site, offset, new) in spots {
+            let spot = Spot { site, offset, new };
+            for saved in [Saved::Nothing, Saved::Signal(spot), Saved::Call(spot)] {
+                let th = Thread { fetch: 7, ..Thread::default() }.saving(saved).with(SEEN);
+                let inside = th.inside(spot);
+                assert_eq!((inside.spot(), inside.stage(), inside.saved()), (Some(spot), Stage::Program, saved));
+                let trapped = inside.trapped(spot);
+                assert_eq!((trapped.spot(), trapped.stage()), (Some(spot), Stage::Pending));
+                let holds = trapped.looked(true).table_changes().holding(2);
+                assert_eq!(
+                    (holds.stage(), holds.still(), holds.changed(), holds.table()),
+                    (Stage::Holds, true, true, 2)
+                );
+                assert_eq!(
+                    (holds.spot(), holds.saved(), holds.is(SEEN), holds.is(ACKED)),
+                    (Some(spot), saved, true, false)
+                );
+                assert_eq!(holds.outside(), th);
+                assert_eq!(th.table_changes(), th, "only a handler that has looked notices");
+            }
+        }
+    }
+
+    #[test]
+    fn states_are_small() {
+        assert_eq!((size_of::<State<1>>(), size_of::<State<3>>()), (32, 64));
+    }
+}

@@ -1,8 +1,9 @@
 //! Everything that can be checked, by name: the built-in protocols as they run live, and the wrong variants.
 
 use textpoke_core::protocol::{breakpoint, displace};
-use textpoke_core::{Direction, Kind, Phase, Site, Step, Unit};
+use textpoke_core::{Direction, Kind, Phase, Step, Unit};
 
+use crate::places::{CALL, CALLS, ENTRY, JMP, NOP5, NOPS, address, entry, single, site};
 use crate::property::Sometimes::{self, *};
 use crate::scenario::{Batch, Handler, Inside, Place, Profile, Repairer, RetireRule, Scenario, World};
 
@@ -55,50 +56,6 @@ impl Check {
     pub fn scenario(&self, shape: &Shape) -> Scenario {
         (self.build)(shape)
     }
-}
-
-const NOP5: [u8; 5] = [0x0f, 0x1f, 0x44, 0x00, 0x00];
-const NOPS: [u8; 5] = [0x90; 5];
-const CALL: [u8; 5] = [0xe8, 0xe7, 0x57, 0x07, 0x01];
-const JMP: [u8; 5] = [0xe9, 0x11, 0x22, 0x33, 0x44];
-/// push rbp; mov rbp, rsp; push rbx
-const ENTRY: [u8; 5] = [0x55, 0x48, 0x89, 0xe5, 0x53];
-/// push rbx; call rax; push rax; push rcx
-const CALLS: [u8; 5] = [0x53, 0xff, 0xd0, 0x50, 0x51];
-
-fn address(shape: &Shape, cut: u8, i: u8) -> u64 {
-    0x1008 + 0x40 * u64::from(i) - u64::from(shape.cut.unwrap_or(cut))
-}
-
-fn site(addr: u64, old: &[u8], new: &[u8]) -> Site {
-    // The arrays above have equal lengths of at most eight bytes.
-    Site::single(addr, old, new).unwrap_or(Site {
-        addr,
-        old: [0; 8],
-        new: [0; 8],
-        copy: 0,
-        stand_in: 0,
-        copy_at: [0; 8],
-        len: 1,
-        inner: 0,
-        reserved: [0; 6],
-    })
-}
-
-fn single(shape: &Shape, cut: u8, old: &[u8], new: &[u8]) -> Vec<Place> {
-    (0..shape.sites).map(|i| Place::new(site(address(shape, cut, i), old, new))).collect()
-}
-
-/// Entry code of three instructions, at offsets 0, 1 and 4, and its copy, where the first is longer.
-fn entry(shape: &Shape) -> Vec<Place> {
-    let place = |i| {
-        let mut site = site(address(shape, 3, i), &ENTRY, &JMP);
-        site.inner = 0b1_0010;
-        site.copy = 0x9000 + 0x100 * u64::from(i);
-        site.copy_at = [0, 2, 0, 0, 5, 0, 0, 0];
-        Place::new(site)
-    };
-    (0..shape.sites).map(place).collect()
 }
 
 fn scenario(shape: &Shape, places: Vec<Place>, batches: Vec<Batch>) -> Scenario {

@@ -185,3 +185,75 @@ impl From<crate::text::Class> for What {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::variants::{Check, Shape};
+
+    fn machine(name: &str, at_once: u8) -> Machine {
+        let mut scenario = Check::find(name).unwrap().scenario(&Shape::new(Profile::Intel));
+        scenario.world.at_once = at_once;
+        Machine::new(&scenario).unwrap()
+    }
+
+    /// Every choice of bytes, one by one.
+    fn by_hand(m: &Machine, set: u64, offset: usize) -> Vec<What> {
+        let len = m.text.len(0) - offset;
+        let mut found = Vec::new();
+        for values in 0..1u16 << (2 * len) {
+            let chosen = |i: usize| values >> (2 * i) & 3;
+            if !(0..len).all(|i| set >> (4 * (offset + i)) >> chosen(i) & 1 == 1) {
+                continue;
+            }
+            let head = chosen(0);
+            let form = m.text.forms(offset).iter().find(|f| (f.values ^ values) & mask16(usize::from(f.len)) == 0);
+            let extent = m.text.forms(offset).iter().filter(|f| f.values & 3 == head).map(|f| usize::from(f.len)).max();
+            let what = match form {
+                _ if head as u8 == m.text.trap(offset) => What::Trap,
+                Some(form) => form.class.into(),
+                None if m.text.fits_groups(0, offset, extent.unwrap_or(1), values, m.world.at_once) => What::Torn,
+                None => continue,
+            };
+            if !found.contains(&what) {
+                found.push(what);
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn what_may_be_seen_is_what_trying_everything_finds() {
+        for (name, at_once, offsets) in
+            [("breakpoint", 1, &[0][..]), ("displace", 1, &[0, 1, 4]), ("short_jump", 2, &[0]), ("short_jump", 1, &[0])]
+        {
+            let m = machine(name, at_once);
+            let lanes = m.text.len(0);
+            let mut random = 0x1234_5678_9abc_def1u64;
+            for _ in 0..2000 {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                // Sets of values that exist, none of them empty.
+                let known = |lane: usize| if m.text.trap(lane) < 4 { 7 } else { 3 };
+                let set = (0..lanes).fold(0, |set, lane| {
+                    let some = random >> (4 * lane) & known(lane);
+                    set | (if some == 0 { 1 } else { some }) << (4 * lane)
+                });
+                for &offset in offsets {
+                    let mut seen = Vec::new();
+                    m.may_see(set, 0, offset, |s| {
+                        if !seen.contains(&s.what) {
+                            seen.push(s.what);
+                        }
+                    });
+                    let key = |w: &What| *w as u8;
+                    let mut expected = by_hand(&m, set, offset);
+                    expected.sort_by_key(key);
+                    seen.sort_by_key(key);
+                    assert_eq!(seen, expected, "{name} at {offset}: {set:x}");
+                }
+            }
+        }
+    }
+}
