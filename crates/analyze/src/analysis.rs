@@ -11,7 +11,7 @@ use crate::exits::{exits, switches_stack};
 use crate::flow::{Edge, assign_cold_parts, direct_target, sweep};
 use crate::fragments::{Fragment, containing, fragments};
 use crate::functions::{ExitKind, Function, Kind};
-use crate::indirect::{Jump, classify};
+use crate::indirect::{Jump, adds_up, classify};
 use crate::lsda::landing_pads;
 use crate::names::{Special, special};
 use crate::overlap::separate;
@@ -21,7 +21,7 @@ use crate::reason::Reason;
 use crate::rseq::sequences;
 use crate::site::Site;
 use crate::symbols::{self_checked, symbols};
-use crate::tables::Tables;
+use crate::tables::{Reach, Tables};
 use crate::text::{Mark, Marks, Text};
 
 /// What the caller knows and the file does not show.
@@ -125,7 +125,11 @@ impl<'i, 'a> Analysis<'i, 'a> {
         let mut tables = Vec::new();
         for &from in &indirect {
             body.load(self.image, core::iter::once(&self.all[from]));
-            let found = self.tables().of(&body);
+            let reach = if self.all[from].cold { Reach::Anywhere } else { Reach::Function };
+            let mut found = self.tables().of(&body, reach);
+            if !found.offsets && adds_up(&body, &self.marks) {
+                found = self.tables().of(&body, Reach::Anywhere);
+            }
             self.edges.extend(found.code.iter().filter(|&&to| !body.contains(to)).map(|&to| Edge { from, to }));
             targets.extend(found.code);
             tables.extend(found.addresses);
@@ -144,7 +148,11 @@ impl<'i, 'a> Analysis<'i, 'a> {
             }
             let own = parts.get(&function).map_or(&[][..], Vec::as_slice);
             body.load(self.image, core::iter::once(&function).chain(own).map(|&i| &self.all[i]));
-            let targets = self.tables().of(&body);
+            let targets = self.tables().of(&body, Reach::Function);
+            // The table may be named in one part of the function and used in another.
+            for &to in &targets.code {
+                self.marks.set(Mark::Table, to);
+            }
             let jumps = classify(&body, &targets, &self.marks, &self.unwind);
             self.jumps.extend(jumps);
         }

@@ -49,6 +49,13 @@ pub(crate) fn table_jumps<'b>(body: &'b Body, marks: &'b Marks) -> impl Iterator
     jumps.filter(|&(index, _)| origin(body, index, marks) != Origin::Pointer).map(|(_, i)| i.ip())
 }
 
+/// Whether a function jumps to what it added up, so that it must have a table of offsets.
+pub(crate) fn adds_up(body: &Body, marks: &Marks) -> bool {
+    let indirect = |i: &Instruction| i.flow_control() == FlowControl::IndirectBranch;
+    let mut jumps = body.insns.iter().enumerate().filter(|(_, i)| indirect(i));
+    jumps.any(|(index, _)| origin(body, index, marks) == Origin::Sum)
+}
+
 /// Decides what each indirect jump of a function is. `targets` are those of its tables.
 pub(crate) fn classify(body: &Body, targets: &Targets, marks: &Marks, unwind: &Unwind<'_>) -> Vec<(u64, Jump)> {
     let start = body.parts[0].0;

@@ -34,14 +34,32 @@ pub(crate) struct Targets {
     pub offsets: bool,
 }
 
+/// How far tables may lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Into the function and into cold parts.
+    Function,
+    /// Into any code: for cold parts, whose function is not known yet, and for hand-written code
+    /// that has symbols in its middle.
+    Anywhere,
+}
+
+/// How control comes to the targets of tables.
+struct Ways {
+    /// Where the frame begins at each of the jumps.
+    frames: Vec<Option<Cfa>>,
+    reach: Reach,
+}
+
 impl Tables<'_, '_> {
     /// All tables that a function may jump through.
     ///
     /// Entries are read as long as they make sense, never by the bound of the switch: too many
     /// targets refuse a patch, too few would allow a wrong one.
-    pub fn of(&self, body: &Body) -> Targets {
+    pub fn of(&self, body: &Body, reach: Reach) -> Targets {
         let mut targets = Targets::default();
-        let frames: Vec<Option<Cfa>> = table_jumps(body, self.marks).map(|ip| self.unwind.cfa_at(ip)).collect();
+        let frames = table_jumps(body, self.marks).map(|ip| self.unwind.cfa_at(ip)).collect();
+        let ways = Ways { frames, reach };
         let fixed = !self.image.is_shared();
         let mut bases: Vec<u64> = body.insns.iter().filter_map(|i| base(i, fixed)).collect();
         bases.sort_unstable();
@@ -49,13 +67,13 @@ impl Tables<'_, '_> {
         // From the back, so that a table that goes on into one that is known need not be read to its end.
         let mut known = HashSet::new();
         for base in bases.into_iter().rev().filter(|&b| !self.text.contains(b)) {
-            let found = self.offsets(body, &frames, base);
+            let found = self.offsets(body, &ways, base);
             if found.iter().any(|&t| body.contains(t)) {
                 targets.offsets = true;
                 targets.code.extend(found);
             }
             // An array of function pointers is no jump table: no entry leads into this function.
-            let found = self.addresses(body, &frames, base, &known);
+            let found = self.addresses(body, &ways, base, &known);
             if found.iter().any(|&t| body.contains(t)) {
                 known.insert(base);
                 targets.addresses.push(base..base + 8 * found.len() as u64);
@@ -67,23 +85,23 @@ impl Tables<'_, '_> {
         targets
     }
 
-    fn offsets(&self, body: &Body, frames: &[Option<Cfa>], table: u64) -> Vec<u64> {
+    fn offsets(&self, body: &Body, ways: &Ways, table: u64) -> Vec<u64> {
         let bytes = self.image.bytes_from(table).unwrap_or_default();
         let rows = bytes.chunks_exact(4).map(|row| u32_at(row, 0).unwrap_or(0).cast_signed());
         let rows = rows.map(|offset| table.wrapping_add_signed(i64::from(offset)));
-        rows.take_while(|&target| self.possible(body, frames, target)).collect()
+        rows.take_while(|&target| self.possible(body, ways, target)).collect()
     }
 
-    fn addresses(&self, body: &Body, frames: &[Option<Cfa>], table: u64, known: &HashSet<u64>) -> Vec<u64> {
+    fn addresses(&self, body: &Body, ways: &Ways, table: u64, known: &HashSet<u64>) -> Vec<u64> {
         let places = (0..).map_while(|i| table.checked_add(8 * i)).take_while(|at| !known.contains(at));
         let rows = places.map_while(|at| self.pointers.word(at));
-        rows.take_while(|&target| self.possible(body, frames, target)).collect()
+        rows.take_while(|&target| self.possible(body, ways, target)).collect()
     }
 
     /// A table may lead to the start of an instruction, to the very end (for cases that cannot be),
     /// or into a cold part, where the frame is the same as at the jump. In stripped files, anything
     /// that nobody calls may be a cold part.
-    fn possible(&self, body: &Body, frames: &[Option<Cfa>], target: u64) -> bool {
+    fn possible(&self, body: &Body, ways: &Ways, target: u64) -> bool {
         if body.contains(target) {
             return body.index(target).is_some();
         }
@@ -91,8 +109,11 @@ impl Tables<'_, '_> {
             return true;
         }
         let Some(part) = containing(self.all, target).map(|i| &self.all[i]) else { return false };
+        if ways.reach == Reach::Anywhere {
+            return true;
+        }
         let cold = part.cold || part.source == Source::EhFrame && !self.marks.get(Mark::Called, part.start);
-        cold && self.unwind.cfa_at(target).is_none_or(|cfa| frames.contains(&Some(cfa)))
+        cold && self.unwind.cfa_at(target).is_none_or(|cfa| ways.frames.contains(&Some(cfa)))
     }
 }
 
