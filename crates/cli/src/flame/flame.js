@@ -10,16 +10,16 @@
     return element;
   };
 
-  // ---- Data: five numbers per frame, in depth-first order.
+  // ---- Data: six numbers per frame, in depth-first order.
   const { frames, names, files, head, foot, row, pad, groups } = DATA;
-  const n = frames.length / 5;
+  const n = frames.length / 6;
   const depth = new Uint32Array(n), name = new Int32Array(n), parent = new Int32Array(n), end = new Uint32Array(n);
-  const total = new Float64Array(n), self = new Float64Array(n), calls = new Float64Array(n), start = new Float64Array(n);
+  const total = new Float64Array(n), self = new Float64Array(n), calls = new Float64Array(n), start = new Float64Array(n), inferred = new Float64Array(n);
   {
     const open = [], cursor = [0];
     for (let i = 0; i < n; i++) {
-      const d = depth[i] = frames[i * 5];
-      name[i] = frames[i * 5 + 1]; total[i] = frames[i * 5 + 2]; self[i] = frames[i * 5 + 3]; calls[i] = frames[i * 5 + 4];
+      const d = depth[i] = frames[i * 6];
+      name[i] = frames[i * 6 + 1]; total[i] = frames[i * 6 + 2]; self[i] = frames[i * 6 + 3]; calls[i] = frames[i * 6 + 4]; inferred[i] = frames[i * 6 + 5];
       while (open.length > d) end[open.pop()] = i;
       parent[i] = d ? open[d - 1] : -1;
       start[i] = cursor[d]; cursor[d] += total[i]; cursor[d + 1] = start[i];
@@ -114,7 +114,7 @@
       x += pad;
       rect.setAttribute('x', x.toFixed(2)); rect.setAttribute('y', top);
       rect.setAttribute('width', Math.max(w - (w > 3 ? 1 : w > 1 ? 0.4 : 0), 0.3).toFixed(2));
-      const label = fit(entry, Math.floor((w - 8) / charWidth));
+      const mark = inferred[i] * 20 >= (calls[i] || 1) ? '~' : '', short = fit(entry, Math.floor((w - 8) / charWidth) - mark.length), label = short && mark + short;
       if (text.textContent !== label) text.textContent = label;
       if (label) { text.setAttribute('x', (x + 4).toFixed(2)); text.setAttribute('y', top + row - 6); }
     };
@@ -195,6 +195,7 @@
       lines.push(['', 'self   ' + time(self[i]).padEnd(9) + '  ' + shares(self[i])]);
       lines.push(['', 'calls  ' + grouped(calls[i]).padEnd(9) + '  ' + time(total[i] / (calls[i] || 1)) + ' each']);
     }
+    if (inferred[i]) lines.push(['dim', '~ ' + grouped(inferred[i]) + ' of ' + grouped(calls[i]) + ' exits inferred: times are estimates']);
     cardText.textContent = '';
     lines.forEach(([kind, text], k) => {
       const line = make('tspan', { x: 10, y: 19 + k * 17, class: kind, 'xml:space': 'preserve' }, cardText);

@@ -174,6 +174,7 @@ impl<'a> Picture<'a> {
     /// The frames that can be seen at the first look.
     fn frames_without_script(&self, out: &mut String, height: u32) {
         for (frame, &name) in self.frames.iter().zip(&self.name_of) {
+            let node = &self.tree.nodes[frame.node as usize];
             let width = self.width(frame);
             if width < LEAST {
                 continue;
@@ -191,7 +192,9 @@ impl<'a> Picture<'a> {
             );
             let room = ((width - 8.0) / CHARACTER).max(0.0) as usize;
             if room >= 3 {
-                let label = names::shorten(&name.full, room);
+                // As in the report: times are estimates. The script has the same limit.
+                let mark = if node.inferred * 20 >= node.calls.max(1) { "~" } else { "" };
+                let label = format!("{mark}{}", names::shorten(&name.full, room - mark.len()));
                 let _ = write!(out, "<text x=\"{:.1}\" y=\"{}\">{}</text>", x + 4.0, y + ROW - 6, escape(&label));
             }
             out.push('\n');
@@ -207,7 +210,11 @@ impl<'a> Picture<'a> {
         );
         for (frame, name) in self.frames.iter().zip(&self.name_of) {
             let node = &self.tree.nodes[frame.node as usize];
-            let _ = write!(out, "{},{name},{},{},{},", frame.depth, node.total_ns, node.self_ns, node.calls);
+            let _ = write!(
+                out,
+                "{},{name},{},{},{},{},",
+                frame.depth, node.total_ns, node.self_ns, node.calls, node.inferred
+            );
         }
         out.push_str("],\nnames:[");
         for name in &self.names {

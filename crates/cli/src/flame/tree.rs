@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::data::event::{Event, Sink};
+use crate::data::event::{Event, How, Sink};
 use crate::error::Result;
 
 /// Marks a node that stands for a thread (or for everything) instead of a function.
@@ -17,6 +17,8 @@ pub struct Node {
     pub parent: u32,
     /// Number of calls.
     pub calls: u64,
+    /// Calls whose end was inferred: their times are estimates.
+    pub inferred: u64,
     /// Nanoseconds with everything called.
     pub total_ns: u64,
     /// Nanoseconds without the calls below.
@@ -33,7 +35,7 @@ pub struct Tree {
 
 impl Default for Tree {
     fn default() -> Self {
-        let root = Node { function: NO_FUNCTION, parent: 0, calls: 0, total_ns: 0, self_ns: 0 };
+        let root = Node { function: NO_FUNCTION, parent: 0, calls: 0, inferred: 0, total_ns: 0, self_ns: 0 };
         Self { nodes: vec![root], index: HashMap::new() }
     }
 }
@@ -63,7 +65,7 @@ impl Tree {
 
     fn push(&mut self, parent: u32, function: u32) -> u32 {
         let at = self.nodes.len() as u32;
-        self.nodes.push(Node { function, parent, calls: 0, total_ns: 0, self_ns: 0 });
+        self.nodes.push(Node { function, parent, calls: 0, inferred: 0, total_ns: 0, self_ns: 0 });
         at
     }
 
@@ -95,10 +97,11 @@ impl Sink for Adder<'_> {
                 self.tree.nodes[node as usize].calls += 1;
                 self.stack.push((node, ns, 0));
             }
-            Event::Exit { ns, .. } => {
+            Event::Exit { ns, how, .. } => {
                 let Some((node, since, below)) = self.stack.pop() else { return Ok(()) };
                 let took = ns - since;
                 let node = &mut self.tree.nodes[node as usize];
+                node.inferred += u64::from(how == How::Inferred);
                 node.total_ns += took;
                 node.self_ns += took - below.min(took);
                 if let Some((_, _, callers)) = self.stack.last_mut() {
@@ -114,7 +117,6 @@ impl Sink for Adder<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::event::How;
 
     #[test]
     fn equal_stacks_merge_and_times_add_up() {
