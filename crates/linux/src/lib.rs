@@ -44,3 +44,4 @@ pub use live::{Hooks, Live, Prefer};
 pub use range::{Prot, Range};
 pub use sys::Errno;
 pub use table::Published;
+pub use textpoke_cpu as cpu;

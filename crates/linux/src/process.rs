@@ -116,6 +116,18 @@ pub struct Extras {
     watch: bool,
 }
 
+impl Extras {
+    /// Only counts.
+    pub fn counting(counts: &'static [AtomicU32]) -> Self {
+        Self { counts: Some(counts), ..Self::default() }
+    }
+
+    /// Only fails.
+    pub fn failing(fault: Fault) -> Self {
+        Self { fault: Some(fault), ..Self::default() }
+    }
+}
+
 /// A batch that has begun and not ended: what whoever holds the lock next must undo.
 #[derive(Clone, Copy)]
 struct Unfinished {
