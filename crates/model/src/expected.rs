@@ -31,6 +31,8 @@ pub struct Row {
     pub failures: Option<u8>,
     /// Whether the patcher may be killed.
     pub killed: bool,
+    /// Whether the one who comes then goes on to the new form.
+    pub onward: bool,
     /// Whether the pieces of a store may appear in any order.
     pub any_order: bool,
     /// Whether the program has traps of its own.
@@ -51,6 +53,7 @@ const fn row(digest: &'static str, check: &'static str, profile: Profile, expect
         handler: None,
         failures: None,
         killed: false,
+        onward: false,
         any_order: false,
         own_traps: false,
         whole_writes: true,
@@ -175,6 +178,7 @@ pub fn rows(deep: bool) -> Vec<Row> {
             rows.push(Row { failures: Some(2), any_order: true, ..with("two steps fail", 2, 1) });
             rows.push(Row { killed: true, any_order: true, ..with("killed and repaired", 2, 1) });
             rows.push(Row { killed: true, failures: Some(1), ..with("killed and repaired", 2, 2) });
+            rows.push(Row { killed: true, onward: true, failures: Some(1), ..with("killed and finished", 2, 2) });
             rows.push(Row { killed: true, deep: true, ..with("killed and repaired", 3, 2) });
             rows.push(Row { failures: Some(1), deep: true, ..with("every step fails once", 3, 2) });
             rows.push(Row { killed: true, failures: Some(2), deep: true, ..with("killed and repaired", 2, 2) });

@@ -8,7 +8,7 @@ use textpoke_core::Step;
 use crate::explore::{End, Limits, Progress, explore};
 use crate::machine::Machine;
 use crate::property::{Sometimes, Violation};
-use crate::scenario::{Batch, Grain, Handler, Order, Profile, Scenario};
+use crate::scenario::{Batch, Grain, Handler, Order, Profile, Repairer, Scenario};
 use crate::text::TooBig;
 use crate::trace::{self, Trace};
 use crate::variants::{Check, Shape};
@@ -24,6 +24,8 @@ pub struct Options {
     pub failures: Option<u8>,
     /// Whether the patcher may be killed.
     pub killed: bool,
+    /// Whether the one who comes then goes on to the new form; else it restores the old one.
+    pub onward: bool,
     /// Whether the pieces of a store may appear in any order.
     pub any_order: bool,
     /// Whether each contiguous write is one transition, as the digest of the literature counts.
@@ -48,6 +50,7 @@ impl Options {
             handler: None,
             failures: None,
             killed: false,
+            onward: false,
             any_order: false,
             whole_writes: false,
             after_return: None,
@@ -78,6 +81,9 @@ impl Options {
         w.failures = self.failures.unwrap_or(w.failures).min(2);
         w.after_return = self.after_return.unwrap_or(w.after_return);
         w.killed |= self.killed;
+        if self.onward {
+            w.repairer = Repairer::Onward;
+        }
         w.own_traps |= self.own_traps;
         w.foreign |= self.foreign;
         w.queue = self.queue;
@@ -316,7 +322,8 @@ fn with(s: &Scenario) -> Vec<&'static str> {
         (w.handler == Handler::Leaves, "the handler leaves with the batch"),
         (w.failures == 1, "any step may fail"),
         (w.failures > 1, "any two steps may fail"),
-        (w.killed, "the patcher may be killed, then repair"),
+        (w.killed && w.repairer != Repairer::Onward, "the patcher may be killed, then repair"),
+        (w.killed && w.repairer == Repairer::Onward, "the patcher may be killed, another goes on"),
         (w.order == Order::Any, "stores in any order"),
         (w.own_traps, "the program has traps of its own"),
         (w.foreign, "somebody else changed the sites"),

@@ -132,6 +132,8 @@ pub enum RetireRule {
 pub enum Repairer {
     /// All of `Run::repair`, whatever it finds.
     Thorough,
+    /// `Run::finish` to the new form.
+    Onward,
     /// Nothing but to leave, if every site has its old bytes.
     SkipsClean,
 }

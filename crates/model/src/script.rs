@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use textpoke_core::{Cause, Direction, Kind, Outcome, Phase, Reason, Run, Site, Step, Unit, Verdict};
 
 use crate::property::Sometimes;
-use crate::scenario::{Batch, Grain, Scenario};
+use crate::scenario::{Batch, Grain, Repairer, Scenario};
 use crate::text::Text;
 
 /// No such node.
@@ -99,7 +99,7 @@ struct Builder<'p> {
     pieces: Vec<Piece>,
     stores: HashMap<(Phase, Unit, Direction), (u16, u16)>,
     /// What `textpoke repair` performs after a patcher was killed.
-    repair: Run<'static>,
+    repair: (Run<'static>, Direction),
 }
 
 impl Script {
@@ -113,10 +113,16 @@ impl Script {
             nodes: Vec::new(),
             pieces: Vec::new(),
             stores: HashMap::new(),
-            repair: Run::repair(match scenario.batches[0] {
-                Batch::BuiltIn(kind, _) => kind,
-                Batch::Custom { .. } => Kind::Breakpoint,
-            }),
+            repair: {
+                let kind = match scenario.batches[0] {
+                    Batch::BuiltIn(kind, _) => kind,
+                    Batch::Custom { .. } => Kind::Breakpoint,
+                };
+                match scenario.world.repairer {
+                    Repairer::Onward => (Run::finish(kind, Direction::Install), Direction::Install),
+                    Repairer::Thorough | Repairer::SkipsClean => (Run::repair(kind), Direction::Remove),
+                }
+            },
         };
         builder.begin(0, scenario.world.failures, scenario.world.killed)?;
         let repairer = From { first: Direction::Remove, allowed: 0, failures: 0, kill: false, batch: REPAIR };
@@ -181,8 +187,9 @@ impl<'p> Builder<'p> {
             }
             if from.kill {
                 // The repairer is nobody's next batch.
-                let from = From { first: Direction::Remove, kill: false, batch: REPAIR, ..from };
-                node.kill = self.walk(self.repair, Outcome::Start, Direction::Remove, from)?;
+                let (run, to) = self.repair;
+                let from = From { first: to, kill: false, batch: REPAIR, ..from };
+                node.kill = self.walk(run, Outcome::Start, to, from)?;
             }
         }
         if let Step::Store { phase, unit } = step {

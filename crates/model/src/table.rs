@@ -54,6 +54,7 @@ impl Row {
             handler: self.handler,
             failures: self.failures,
             killed: self.killed,
+            onward: self.onward,
             any_order: self.any_order,
             own_traps: self.own_traps,
             whole_writes: self.whole_writes,

@@ -89,10 +89,15 @@ impl Run<'static> {
         Self::custom(kind.program(dir), kind.way_back(dir), dir)
     }
 
-    /// What `repair` performs after a patcher was killed at any moment: the old bytes come back, whatever mixture of
-    /// forms the sites hold. There is no way back from it: the first failure breaks it, and it can be begun again.
+    /// What `repair` performs after a patcher was killed at any moment: the old bytes come back.
     pub const fn repair(kind: Kind) -> Self {
-        let mut run = Self::custom(kind.program(Direction::Remove), &[], Direction::Remove);
+        Self::finish(kind, Direction::Remove)
+    }
+
+    /// Brings the sites to what they are after a batch in direction `to`, whatever mixture of forms somebody else's
+    /// unfinished batch left. There is no way back from it: the first failure breaks it, and it can be begun again.
+    pub const fn finish(kind: Kind, to: Direction) -> Self {
+        let mut run = Self::custom(kind.way_back(to.opposite()), &[], to);
         run.going = Going::Repairing;
         run
     }

@@ -107,12 +107,16 @@ fn the_trap_table_follows_the_direction() {
 }
 
 #[test]
-fn a_repair_is_the_way_to_the_old_bytes_without_the_first_look() {
+fn an_unfinished_batch_is_finished_like_a_way_back_without_the_first_look() {
     for kind in Kind::ALL {
-        let (steps, verdict) = walk(Run::repair(kind), |_| false);
-        let program = kind.program(Direction::Remove);
-        let expected: std::vec::Vec<_> = program.iter().copied().filter(|s| *s != Verify { after: false }).collect();
-        assert_eq!((steps, verdict), (expected, Verdict::Performed(Direction::Remove)));
+        assert_eq!(Run::repair(kind), Run::finish(kind, Direction::Remove));
+        for to in [Direction::Install, Direction::Remove] {
+            let (steps, verdict) = walk(Run::finish(kind, to), |_| false);
+            let program = kind.way_back(to.opposite());
+            let expected: std::vec::Vec<_> =
+                program.iter().copied().filter(|s| *s != Verify { after: false }).collect();
+            assert_eq!((steps, verdict), (expected, Verdict::Performed(to)));
+        }
         let (steps, verdict) = walk(Run::repair(kind), |i| i == 1);
         assert_eq!(steps.len(), 2);
         assert!(matches!(verdict, Verdict::Broken(..)));
