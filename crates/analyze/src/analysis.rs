@@ -125,9 +125,9 @@ impl<'i, 'a> Analysis<'i, 'a> {
         let mut tables = Vec::new();
         for &from in &indirect {
             body.load(self.image, core::iter::once(&self.all[from]));
-            let reach = if self.all[from].cold { Reach::Anywhere } else { Reach::Function };
-            let mut found = self.tables().of(&body, reach);
-            if !found.offsets && adds_up(&body, &self.marks) {
+            let mut found = self.tables().of(&body, Reach::Function);
+            // The tables of cold parts are read again below, together with their functions.
+            if !self.all[from].cold && !found.offsets && adds_up(&body, &self.marks) {
                 found = self.tables().of(&body, Reach::Anywhere);
             }
             self.edges.extend(found.code.iter().filter(|&&to| !body.contains(to)).map(|&to| Edge { from, to }));
@@ -148,7 +148,8 @@ impl<'i, 'a> Analysis<'i, 'a> {
             }
             let own = parts.get(&function).map_or(&[][..], Vec::as_slice);
             body.load(self.image, core::iter::once(&function).chain(own).map(|&i| &self.all[i]));
-            let targets = self.tables().of(&body, Reach::Function);
+            let lost = self.all[function].cold;
+            let targets = self.tables().of(&body, if lost { Reach::Anywhere } else { Reach::Function });
             // The table may be named in one part of the function and used in another.
             for &to in &targets.code {
                 self.marks.set(Mark::Table, to);

@@ -39,8 +39,8 @@ pub(crate) struct Targets {
 pub(crate) enum Reach {
     /// Into the function and into cold parts.
     Function,
-    /// Into any code: for cold parts, whose function is not known yet, and for hand-written code
-    /// that has symbols in its middle.
+    /// Into any code: for cold parts whose function is not known, and for hand-written code that has
+    /// symbols in its middle.
     Anywhere,
 }
 
