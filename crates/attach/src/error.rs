@@ -66,7 +66,9 @@ impl fmt::Display for Error {
             Self::IsThread(tid, pid) => write!(f, "{tid} is a thread of process {pid}; use -p {pid}"),
             Self::Myself => f.write_str("that is textpoke itself; give the pid of another process"),
             Self::NoMemory(pid) => write!(f, "process {pid} is a kernel thread or is just ending: nothing to trace"),
-            Self::Zombie(pid) => write!(f, "process {pid} has ended and waits for its parent (a zombie): nothing to trace"),
+            Self::Zombie(pid) => {
+                write!(f, "process {pid} has ended and waits for its parent (a zombie): nothing to trace")
+            }
             Self::Stopped(pid) => {
                 write!(f, "process {pid} is stopped (Ctrl-Z or SIGSTOP); let it run first: kill -CONT {pid}")
             }
@@ -74,10 +76,16 @@ impl fmt::Display for Error {
                 write!(f, "process {pid} is already traced by process {by} ({name}); end that one first")
             }
             Self::LeftOver(pid) => {
-                write!(f, "process {pid} still carries the patches of a textpoke that was killed; run: textpoke repair {pid}")
+                write!(
+                    f,
+                    "process {pid} still carries the patches of a textpoke that was killed; run: textpoke repair {pid}"
+                )
             }
             Self::InUse(pid, by) => {
-                write!(f, "process {pid} is being traced by another textpoke (sidecar {by}); wait for it or interrupt it")
+                write!(
+                    f,
+                    "process {pid} is being traced by another textpoke (sidecar {by}); wait for it or interrupt it"
+                )
             }
             Self::Denied(pid) => write!(
                 f,
@@ -87,11 +95,16 @@ impl fmt::Display for Error {
                 f,
                 "process {pid} runs under a seccomp filter, which may kill it for the system calls that attaching needs; not attached"
             ),
-            Self::Foreign(pid, what) => write!(f, "process {pid} runs a {what} program; only 64-bit x86-64 programs can be traced"),
+            Self::Foreign(pid, what) => {
+                write!(f, "process {pid} runs a {what} program; only 64-bit x86-64 programs can be traced")
+            }
             Self::Unsupported(what) => write!(f, "this machine cannot trace: {what}"),
             Self::Gone(pid) => write!(f, "process {pid} ended"),
             Self::Execed(pid) => write!(f, "process {pid} replaced its program (exec)"),
-            Self::NoRoom(addr) => write!(f, "no free address space within 2 GiB of the code at {addr:#x} for trampolines; trace fewer files (--module)"),
+            Self::NoRoom(addr) => write!(
+                f,
+                "no free address space within 2 GiB of the code at {addr:#x} for trampolines; trace fewer files (--module)"
+            ),
             Self::Remote(call, errno) => {
                 write!(f, "{call} in the target failed: {}", io::Error::from_raw_os_error(*errno))
             }
@@ -102,7 +115,9 @@ impl fmt::Display for Error {
                 reason.step, reason.cause
             ),
             Self::Batch(verdict) => write!(f, "patching ended in {verdict:?}; run: textpoke repair PID"),
-            Self::SidecarLost => f.write_str("the helper process in the target stopped answering; run: textpoke repair PID"),
+            Self::SidecarLost => {
+                f.write_str("the helper process in the target stopped answering; run: textpoke repair PID")
+            }
             Self::Inside(addr) => write!(f, "a thread stays in the code at {addr:#x}; try again when it has moved on"),
             Self::Image(what) => write!(f, "the built-in agent cannot be used ({what}); rebuild textpoke"),
             Self::Launch(program, e) => write!(f, "cannot start {program}: {e}"),

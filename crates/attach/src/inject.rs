@@ -223,13 +223,28 @@ impl Embryo {
         self.remote.call(keeper, "membarrier", libc::SYS_membarrier, [SYNC, 0, 0, 0, 0, 0]).map(drop)
     }
 
+    /// Gives text ranges (start, end, `PROT_*`) these protections. One that is not mapped any more is passed over.
+    pub fn protect(&mut self, keeper: &mut Keeper, ranges: &[(u64, u64, u64)]) -> Result<(), Error> {
+        for &(start, end, prot) in ranges {
+            match self.remote.call(keeper, "mprotect", libc::SYS_mprotect, [start, end - start, prot, 0, 0, 0]) {
+                Ok(_) | Err(Error::Remote(_, libc::ENOMEM)) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
     /// Puts the action back that an earlier session replaced.
     pub fn restore_action(&mut self, keeper: &mut Keeper, table: u64, handler: u64) -> Result<(), Error> {
         restore_action(keeper, &mut self.remote, table, handler)
     }
 
     /// Does `last`, unmaps its own memory and ends.
-    pub fn leave(mut self, keeper: &mut Keeper, last: impl FnOnce(&mut Keeper, &mut Remote) -> Result<(), Error>) -> Result<(), Error> {
+    pub fn leave(
+        mut self,
+        keeper: &mut Keeper,
+        last: impl FnOnce(&mut Keeper, &mut Remote) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let done = last(keeper, &mut self.remote);
         unmap(keeper, &mut self.remote, self.table, self.table_len)?;
         self.remote.exit(keeper)?;
@@ -274,7 +289,8 @@ const GUARD: u64 = 4096;
 /// Offset in TABLE of 64 bytes that nothing else uses: the end of the header's page.
 const SCRATCH: u64 = 4096 - 64;
 const NO_FILE: u64 = u64::MAX;
-const PRIVATE: (i32, i32) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE);
+const PRIVATE: (i32, i32) =
+    (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE);
 const PRIVATE_FIXED: (i32, i32) = (PRIVATE.0, PRIVATE.1 | libc::MAP_FIXED_NOREPLACE);
 const DATA: (i32, i32) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_NORESERVE);
 const TEXT: (i32, i32) = (libc::PROT_READ | libc::PROT_EXEC, libc::MAP_SHARED | libc::MAP_FIXED_NOREPLACE);

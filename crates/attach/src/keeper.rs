@@ -61,6 +61,11 @@ pub fn hold<T: Send>(pid: i32, work: impl FnOnce(&mut Keeper) -> Result<T, Error
         let keeper = std::thread::Builder::new().name("keeper".to_owned()).spawn_scoped(scope, || {
             let mut keeper = Keeper::seize_all(pid)?;
             let result = work(&mut keeper);
+            // What takes time comes first, and a fresh time slice: a signal that the program ignores wakes a thread while
+            // it is seized, and if nobody handles that before the thread is released, the program sees an EINTR.
+            keeper.table = None;
+            keeper.changed = Vec::new();
+            std::thread::yield_now();
             keeper.leave_nobody_stopped();
             result
         });
@@ -188,7 +193,6 @@ impl Keeper {
         self.tracees.iter().filter(|(_, k)| matches!(k, Kind::Thread | Kind::Vfork)).map(|(&tid, _)| tid).collect()
     }
 
-
     /// Forgets a tracee that was detached.
     pub fn forget(&mut self, tid: i32) {
         self.tracees.remove(&tid);
@@ -218,7 +222,10 @@ impl Keeper {
     }
 
     /// Handles events until `done` answers something, at most [`PATIENCE`] long.
-    pub fn pump_until<T>(&mut self, mut done: impl FnMut(&mut Self) -> Result<Option<T>, Error>) -> Result<Option<T>, Error> {
+    pub fn pump_until<T>(
+        &mut self,
+        mut done: impl FnMut(&mut Self) -> Result<Option<T>, Error>,
+    ) -> Result<Option<T>, Error> {
         let start = Instant::now();
         let mut rounds = 0u32;
         loop {
@@ -384,7 +391,9 @@ impl Keeper {
         self.memory.read_exact_at(&mut byte, at).ok()?;
         let table = self.table.as_ref().map(|(sites, dir)| Table { sites, dir: *dir });
         let view = trap::Regs { flags: regs.eflags };
-        let Resolution::Do(effect) = trap::resolve::<X86_64>(table, at, &view, byte == X86_64::TRAP[..1]) else { return None };
+        let Resolution::Do(effect) = trap::resolve::<X86_64>(table, at, &view, byte == X86_64::TRAP[..1]) else {
+            return None;
+        };
         self.apply(&mut regs, effect).ok()?;
         // The thread is not inside a system call: no restart logic may touch what we set.
         regs.orig_rax = u64::MAX;
@@ -429,9 +438,8 @@ impl Keeper {
 
     fn would_be_ignored(&self, tid: i32, signal: i32) -> bool {
         let by_default = matches!(signal, libc::SIGCHLD | libc::SIGURG | libc::SIGWINCH | libc::SIGCONT);
-        proc::status(tid).is_ok_and(|s| {
-            s.sig_ignored & bit(signal) != 0 || (by_default && s.sig_caught & bit(signal) == 0)
-        })
+        proc::status(tid)
+            .is_ok_and(|s| s.sig_ignored & bit(signal) != 0 || (by_default && s.sig_caught & bit(signal) == 0))
     }
 
     /// A stop that the program must not notice: a few system calls answer EINTR to it although no handler runs. Those are
@@ -448,12 +456,15 @@ impl Keeper {
     }
 
     fn handler_is_due(&self, tid: i32) -> bool {
-        proc::status(tid)
-            .is_ok_and(|s| (s.sig_pending | s.shared_pending) & !s.sig_blocked & s.sig_caught != 0)
+        proc::status(tid).is_ok_and(|s| (s.sig_pending | s.shared_pending) & !s.sig_blocked & s.sig_caught != 0)
     }
 
     /// Stops one thread that is running, for as long as `visit` takes. `None` when it ended instead.
-    pub fn visit<T>(&mut self, tid: i32, visit: impl FnOnce(&mut Self, i32, &mut Regs) -> T) -> Result<Option<T>, Error> {
+    pub fn visit<T>(
+        &mut self,
+        tid: i32,
+        visit: impl FnOnce(&mut Self, i32, &mut Regs) -> T,
+    ) -> Result<Option<T>, Error> {
         if ptrace::interrupt(tid).is_err() {
             return Ok(None);
         }
@@ -572,4 +583,3 @@ fn general(regs: &mut Regs, number: u8) -> &mut u64 {
         _ => &mut regs.r15,
     }
 }
-

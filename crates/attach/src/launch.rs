@@ -79,7 +79,8 @@ fn run_to_entry(pid: i32) -> Result<(), Error> {
     // The exec of a TRACEME child stops it with a plain SIGTRAP.
     expect_trap(pid)?;
     preflight::program(pid)?;
-    let entry = proc::auxv(pid, libc::AT_ENTRY).map_err(lost)?.ok_or(Error::Unsupported("the program has no entry point"))?;
+    let entry =
+        proc::auxv(pid, libc::AT_ENTRY).map_err(lost)?.ok_or(Error::Unsupported("the program has no entry point"))?;
     let memory = File::options().read(true).write(true).open(format!("/proc/{pid}/mem")).map_err(lost)?;
     let mut old = [0];
     memory.read_exact_at(&mut old, entry).map_err(lost)?;
@@ -89,7 +90,9 @@ fn run_to_entry(pid: i32) -> Result<(), Error> {
     expect_trap(pid)?;
     let mut regs = ptrace::regs(pid).map_err(lost)?;
     if regs.rip != entry + 1 {
-        return Err(Error::Damaged("the program trapped before its entry point; run it without textpoke first".to_owned()));
+        return Err(Error::Damaged(
+            "the program trapped before its entry point; run it without textpoke first".to_owned(),
+        ));
     }
     regs.rip = entry;
     ptrace::set_regs(pid, &regs).map_err(lost)?;

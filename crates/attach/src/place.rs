@@ -70,7 +70,11 @@ mod tests {
 
     #[test]
     fn the_place_is_free_and_within_reach() {
-        let maps = [map(0x5555_5555_4000, 0x5555_5557_0000), map(0x5555_5560_0000, 0x5555_5570_0000), map(0x7fff_0000_0000, 0x7fff_0010_0000)];
+        let maps = [
+            map(0x5555_5555_4000, 0x5555_5557_0000),
+            map(0x5555_5560_0000, 0x5555_5570_0000),
+            map(0x7fff_0000_0000, 0x7fff_0010_0000),
+        ];
         let at = near(&maps, 0x5555_5555_5000, 0x5555_5556_0000, 0x10_0000).unwrap();
         assert!(maps.iter().all(|m| at + 0x10_0000 <= m.start || at >= m.end));
         assert!(at.abs_diff(0x5555_5555_5000) < REACH && (at + 0x10_0000).abs_diff(0x5555_5556_0000) < REACH);
@@ -91,7 +95,11 @@ mod tests {
 
     #[test]
     fn far_files_make_clusters() {
-        let groups = clusters(vec![(0x7f00_0000_0000, 0x7f00_0010_0000), (0x5500_0000_0000, 0x5500_0010_0000), (0x7f00_1000_0000, 0x7f00_1010_0000)]);
+        let groups = clusters(vec![
+            (0x7f00_0000_0000, 0x7f00_0010_0000),
+            (0x5500_0000_0000, 0x5500_0010_0000),
+            (0x7f00_1000_0000, 0x7f00_1010_0000),
+        ]);
         assert_eq!(groups, [(0x5500_0000_0000, 0x5500_0010_0000), (0x7f00_0000_0000, 0x7f00_1010_0000)]);
     }
 }

@@ -32,6 +32,8 @@ pub struct Compiled {
     pub areas: Vec<(Area, Vec<u8>)>,
     /// The plan, ascending.
     pub sites: Vec<Site>,
+    /// The numbers that each site records.
+    pub numbers: Vec<Vec<u32>>,
     /// Probes that could not be reached or copied: their site numbers and why.
     pub refused: Vec<(u32, String)>,
 }
@@ -45,7 +47,12 @@ pub fn compile(image: &Image, probes: &[Probe<'_>], maps: &[Mapping]) -> Result<
     order.sort_unstable_by_key(|p| p.addr);
     let clusters = place::clusters(order.iter().map(|p| (p.addr, p.addr + 5)).collect());
     let mut taken = maps.to_vec();
-    let mut compiled = Compiled { areas: Vec::new(), sites: Vec::with_capacity(order.len()), refused: Vec::new() };
+    let mut compiled = Compiled {
+        areas: Vec::new(),
+        sites: Vec::with_capacity(order.len()),
+        numbers: Vec::new(),
+        refused: Vec::new(),
+    };
     let mut offset = 0;
     let mut rest = order.as_slice();
     for (start, end) in clusters {
@@ -57,13 +64,24 @@ pub fn compile(image: &Image, probes: &[Probe<'_>], maps: &[Mapping]) -> Result<
         bytes.resize(page_up(bytes.len() as u64) as usize, 0xcc);
         for probe in mine {
             match emit(image, addr, &mut bytes, probe) {
-                Ok(site) => compiled.sites.push(site),
+                Ok(site) => {
+                    compiled.sites.push(site);
+                    compiled.numbers.push(probe.sites.clone());
+                }
                 Err(why) => compiled.refused.extend(probe.sites.iter().map(|&site| (site, why.clone()))),
             }
         }
         let len = page_up(bytes.len() as u64);
         bytes.resize(len as usize, 0xcc);
-        taken.push(Mapping { start: addr, end: addr + len, prot: 0, shared: true, offset: 0, inode: 0, path: String::new() });
+        taken.push(Mapping {
+            start: addr,
+            end: addr + len,
+            prot: 0,
+            shared: true,
+            offset: 0,
+            inode: 0,
+            path: String::new(),
+        });
         taken.sort_unstable_by_key(|m| m.start);
         compiled.areas.push((Area { addr, len, offset }, bytes));
         offset += len;

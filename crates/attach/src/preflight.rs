@@ -67,7 +67,9 @@ fn cpu(pid: i32) -> Result<(), Error> {
     const HWCAP2_FSGSBASE: u64 = 1 << 1;
     match proc::auxv(pid, libc::AT_HWCAP2) {
         Ok(Some(caps)) if caps & HWCAP2_FSGSBASE != 0 => Ok(()),
-        Ok(_) => Err(Error::Unsupported("RDGSBASE is not enabled for programs (Linux 5.9 or later on a CPU with FSGSBASE)")),
+        Ok(_) => {
+            Err(Error::Unsupported("RDGSBASE is not enabled for programs (Linux 5.9 or later on a CPU with FSGSBASE)"))
+        }
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Err(Error::Denied(pid)),
         Err(_) => Err(Error::Gone(pid)),
     }
@@ -109,7 +111,11 @@ mod tests {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let pid = child.id() as i32;
         let state = || proc::status(pid).map(|s| s.state).unwrap_or('?');
-        let wait_for = |letter| while state() != letter { std::thread::yield_now() };
+        let wait_for = |letter| {
+            while state() != letter {
+                std::thread::yield_now()
+            }
+        };
         // SAFETY: signals to our own child.
         unsafe { libc::kill(pid, libc::SIGSTOP) };
         wait_for('T');

@@ -207,7 +207,10 @@ mod tests {
             parse_syscall("232 0x3 0x7ffd 0x20 0xffffffff 0x0 0x0 0x7ffc10 0x7f00e9\n"),
             Some(Whereabouts::Asleep { call: 232, sp: 0x7ffc10, pc: 0x7f00e9 })
         );
-        assert_eq!(parse_syscall("-1 0x7ffc10 0x7f00e9"), Some(Whereabouts::Asleep { call: -1, sp: 0x7ffc10, pc: 0x7f00e9 }));
+        assert_eq!(
+            parse_syscall("-1 0x7ffc10 0x7f00e9"),
+            Some(Whereabouts::Asleep { call: -1, sp: 0x7ffc10, pc: 0x7f00e9 })
+        );
         assert_eq!(parse_syscall(""), None);
     }
 

@@ -7,8 +7,11 @@ use std::mem;
 pub use libc::user_regs_struct as Regs;
 
 /// Options that a keeper seizes with: no child of the target gets away unseen.
-pub const OPTIONS: i32 =
-    libc::PTRACE_O_TRACECLONE | libc::PTRACE_O_TRACEFORK | libc::PTRACE_O_TRACEVFORK | libc::PTRACE_O_TRACEEXEC | libc::PTRACE_O_TRACESYSGOOD;
+pub const OPTIONS: i32 = libc::PTRACE_O_TRACECLONE
+    | libc::PTRACE_O_TRACEFORK
+    | libc::PTRACE_O_TRACEVFORK
+    | libc::PTRACE_O_TRACEEXEC
+    | libc::PTRACE_O_TRACESYSGOOD;
 
 fn call(request: libc::c_uint, tid: i32, addr: usize, data: usize) -> io::Result<()> {
     // SAFETY: the callers below pass the addresses that each request demands; the kernel checks the tracee.

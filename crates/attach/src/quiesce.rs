@@ -1,10 +1,11 @@
 //! Waiting until no thread is somewhere, without interrupting those that sleep.
 //!
 //! Where a sleeping thread is stands in `/proc`; only a running one is stopped for a moment. A PC may also be *saved*: a
-//! thread that a signal caught has it in the signal frame on its stack (System V ABI, `ucontext_t`). Those are found by
-//! reading each stack from its stack pointer up, taking every word that looks like such an address for one: too careful
-//! at worst. Contexts that a program saved elsewhere by itself (a scheduler that switches stacks in a signal handler) are
-//! out of sight.
+//! thread that a signal caught has it in the signal frame on its stack. Those are found by reading each stack from its
+//! stack pointer up for words that are such addresses and stand where a signal frame has its PC. A frame that is dead, in
+//! a part of the stack that a later call has not written yet, passes for a live one: too careful, never too careless.
+//! Contexts that a program saved elsewhere by itself (a scheduler that switches stacks in a signal handler) are out of
+//! sight.
 
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
@@ -23,15 +24,23 @@ const STACK_LIMIT: u64 = 8 << 20;
 pub enum Forbidden<'a> {
     /// Behind the head of any of these sites, ascending. A thread on a boundary that has a copy is moved there.
     Sites(&'a [Site]),
-    /// In any of these ranges.
-    Ranges(&'a [(u64, u64)]),
+    /// In this executable area of ours. Addresses of its first bytes, the agent image, are looked for as return
+    /// addresses too, for the trap handler calls; trampolines leave none behind.
+    Area {
+        /// First address.
+        start: u64,
+        /// First address behind the agent image.
+        image_end: u64,
+        /// First address behind the area.
+        end: u64,
+    },
 }
 
 impl Forbidden<'_> {
     fn contains(&self, pc: u64) -> bool {
         match self {
             Self::Sites(sites) => site_around(sites, pc).is_some(),
-            Self::Ranges(ranges) => ranges.iter().any(|&(start, end)| (start..end).contains(&pc)),
+            Self::Area { start, end, .. } => (*start..*end).contains(&pc),
         }
     }
 
@@ -48,13 +57,16 @@ impl Forbidden<'_> {
         site.begins_at(offset).then(|| site.copy + u64::from(site.copy_at[offset]))
     }
 
+    /// Whether the word alone, wherever it stands on a stack, is reason for concern.
+    fn anywhere(&self, word: u64) -> bool {
+        matches!(self, Self::Area { start, image_end, .. } if (*start..*image_end).contains(&word))
+    }
+
     /// Bounds that exclude most words at once.
     fn bounds(&self) -> (u64, u64) {
         match self {
             Self::Sites(sites) => (sites.first().map_or(0, |s| s.addr), sites.last().map_or(0, Site::end)),
-            Self::Ranges(ranges) => {
-                (ranges.iter().map(|r| r.0).min().unwrap_or(0), ranges.iter().map(|r| r.1).max().unwrap_or(0))
-            }
+            Self::Area { start, end, .. } => (*start, *end),
         }
     }
 }
@@ -65,7 +77,7 @@ fn site_around(sites: &[Site], pc: u64) -> Option<&Site> {
     (pc < site.end()).then_some(site)
 }
 
-/// Waits until no thread's PC, running or saved, is forbidden. The address where one stayed is in the error.
+/// Waits until no thread's PC, running or saved, is forbidden. An address where one stayed is in the error.
 pub fn await_none_inside(keeper: &mut Keeper, forbidden: &Forbidden<'_>, patience: Duration) -> Result<(), Error> {
     let start = Instant::now();
     let mut clear: Vec<i32> = Vec::new();
@@ -146,15 +158,40 @@ fn saved_inside(keeper: &Keeper, sp: u64, forbidden: &Forbidden<'_>, maps: &[Map
         if keeper.memory().read_exact_at(&mut chunk[..len], at).is_err() {
             return None;
         }
-        for word in chunk[..len].chunks_exact(8) {
+        for (i, word) in chunk[..len].chunks_exact(8).enumerate() {
             let word = u64::from_le_bytes(word.try_into().unwrap_or_default());
             if low <= word && word < high && forbidden.contains(word) {
-                return Some(word);
+                let place = at + 8 * i as u64;
+                if forbidden.anywhere(word) || is_saved_pc(keeper, place) {
+                    return Some(word);
+                }
             }
         }
         at += len as u64;
     }
     None
+}
+
+/// Whether the word at `place` stands where a signal frame has the PC: a frame begins with the address of the code that
+/// handlers return to, which makes the system call `rt_sigreturn` and nothing else (Linux `struct rt_sigframe`; unwinders
+/// know signal frames by the same bytes).
+fn is_saved_pc(keeper: &Keeper, place: u64) -> bool {
+    /// Return address, then `ucontext`: flags, link, stack (3 words), and 16 registers before RIP.
+    const PC_IN_FRAME: u64 = 8 + 8 + 8 + 24 + 16 * 8;
+    const MOV_RAX: &[u8] = &[0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05];
+    const MOV_EAX: &[u8] = &[0xb8, 0x0f, 0, 0, 0, 0x0f, 0x05];
+    let mut word = [0; 8];
+    let Some(frame) = place.checked_sub(PC_IN_FRAME) else { return false };
+    if keeper.memory().read_exact_at(&mut word, frame).is_err() {
+        return false;
+    }
+    let mut code = [0; 13];
+    if keeper.memory().read_exact_at(&mut code, u64::from_le_bytes(word)).is_err() {
+        return false;
+    }
+    // Behind an ENDBR64 in some libraries.
+    let code = code.strip_prefix(&[0xf3, 0x0f, 0x1e, 0xfa]).unwrap_or(&code);
+    code.starts_with(MOV_RAX) || code.starts_with(MOV_EAX)
 }
 
 /// Waits until no thread has a trap of ours pending or is on its way into one.
@@ -204,7 +241,9 @@ mod tests {
     fn inside_means_behind_the_head() {
         let sites = [site(0x1000), site(0x2000)];
         let forbidden = Forbidden::Sites(&sites);
-        for (pc, want) in [(0xfff, false), (0x1000, false), (0x1001, true), (0x1004, true), (0x1005, false), (0x2003, true)] {
+        for (pc, want) in
+            [(0xfff, false), (0x1000, false), (0x1001, true), (0x1004, true), (0x1005, false), (0x2003, true)]
+        {
             assert_eq!(forbidden.contains(pc), want, "{pc:#x}");
         }
         assert_eq!(forbidden.detour(0x2004), Some(0x9004));
@@ -212,10 +251,11 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_half_open() {
-        let forbidden = Forbidden::Ranges(&[(0x10, 0x20), (0x40, 0x50)]);
-        assert!(forbidden.contains(0x10) && !forbidden.contains(0x20) && forbidden.contains(0x4f));
-        assert_eq!(forbidden.bounds(), (0x10, 0x50));
-        assert_eq!(forbidden.detour(0x10), None);
+    fn areas_are_half_open_and_only_the_image_counts_anywhere() {
+        let forbidden = Forbidden::Area { start: 0x1000, image_end: 0x2000, end: 0x3000 };
+        assert!(forbidden.contains(0x1000) && forbidden.contains(0x2fff) && !forbidden.contains(0x3000));
+        assert!(forbidden.anywhere(0x1fff) && !forbidden.anywhere(0x2000));
+        assert_eq!(forbidden.bounds(), (0x1000, 0x3000));
+        assert_eq!(forbidden.detour(0x1000), None);
     }
 }

@@ -76,13 +76,37 @@ impl Remains {
         users
     }
 
+    /// The text ranges that a batch makes writable (start, end, protections otherwise).
+    ///
+    /// # Errors
+    /// The target's memory cannot be read.
+    pub fn windows(&self, memory: &File) -> Result<Vec<(u64, u64, u64)>, Error> {
+        let Some((start, _)) = self.data else { return Ok(Vec::new()) };
+        let word = |at: u64| {
+            let mut bytes = [0; 8];
+            memory.read_exact_at(&mut bytes, at).map_err(|e| Error::Io("reading the journal", e))?;
+            Ok::<u64, Error>(u64::from_le_bytes(bytes))
+        };
+        let ranges = start + std::mem::offset_of!(Control, ranges) as u64;
+        let count = word(start + std::mem::offset_of!(Control, range_count) as u64)? as u32;
+        (0..u64::from(count).min(control::MAX_RANGES as u64))
+            .map(|i| {
+                let at = ranges + i * size_of::<control::TextRange>() as u64;
+                Ok((word(at)?, word(at + 8)?, word(at + 16)?))
+            })
+            .filter(|range| range.as_ref().is_ok_and(|r| r.0 < r.1) || range.is_err())
+            .collect()
+    }
+
     /// Every site that was patched at some time, ascending, as the journal has them.
     ///
     /// # Errors
     /// The journal is not one of this version.
     pub fn sites(&self, memory: &File) -> Result<Vec<Site>, Error> {
         let Some((start, end)) = self.data else { return Ok(Vec::new()) };
-        let damaged = |what: &str| Error::Damaged(format!("the journal in the process {what}; use the textpoke that attached to it"));
+        let damaged = |what: &str| {
+            Error::Damaged(format!("the journal in the process {what}; use the textpoke that attached to it"))
+        };
         let word = |at: u64| {
             let mut bytes = [0; 8];
             memory.read_exact_at(&mut bytes, at).map_err(|e| Error::Io("reading the journal", e))?;
@@ -166,7 +190,9 @@ pub fn regions(keeper: &Keeper, image: &Image, home: u64, data: Option<(u64, u64
         local: field(offset_of!(Params, local))?,
         rings: usize::try_from(field(offset_of!(Params, ring_count))?).ok().filter(|&n| n <= MAX_RINGS)?,
         table: field(offset_of!(Params, table))?,
-        site_capacity: usize::try_from(field(offset_of!(Params, site_capacity))?).ok().filter(|&n| n <= MAX_SITES as usize)?,
+        site_capacity: usize::try_from(field(offset_of!(Params, site_capacity))?)
+            .ok()
+            .filter(|&n| n <= MAX_SITES as usize)?,
         handler: home + image.trap_handler(),
     })
 }
@@ -215,7 +241,8 @@ mod tests {
             inode: 5,
             path: "/memfd:textpoke (deleted)".into(),
         };
-        let remains = find(&[map(0x1000, libc::PROT_READ | libc::PROT_EXEC), map(0x5000, libc::PROT_READ | libc::PROT_WRITE)]);
+        let remains =
+            find(&[map(0x1000, libc::PROT_READ | libc::PROT_EXEC), map(0x5000, libc::PROT_READ | libc::PROT_WRITE)]);
         assert_eq!((remains.text.as_slice(), remains.data), (&[(0x1000, 0x2000)][..], Some((0x5000, 0x6000))));
         assert!(find(&[]).is_empty());
     }

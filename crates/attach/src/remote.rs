@@ -47,7 +47,13 @@ impl Remote {
     }
 
     /// Performs one system call; the answer is the kernel's, negative for an error. `on_child` hears of a clone.
-    pub fn call_raw(&mut self, keeper: &mut Keeper, number: i64, args: [u64; 6], mut on_child: impl FnMut(i32)) -> Result<i64, Error> {
+    pub fn call_raw(
+        &mut self,
+        keeper: &mut Keeper,
+        number: i64,
+        args: [u64; 6],
+        mut on_child: impl FnMut(i32),
+    ) -> Result<i64, Error> {
         let lost = |e: io::Error| Error::Io("a system call in the target", e);
         let mut regs = self.saved;
         regs.rip = self.insn;
@@ -119,7 +125,14 @@ impl Remote {
         ptrace::cont(self.tid, 0).map_err(lost)?;
         for signal in self.postponed.drain(..).filter(|&s| s != libc::SIGTRAP) {
             // SAFETY: plain system call without memory arguments; the worst answer is that the thread is gone.
-            unsafe { libc::syscall(libc::SYS_tgkill, i64::from(proc::status(self.tid).map_or(self.tid, |s| s.tgid)), i64::from(self.tid), i64::from(signal)) };
+            unsafe {
+                libc::syscall(
+                    libc::SYS_tgkill,
+                    i64::from(proc::status(self.tid).map_or(self.tid, |s| s.tgid)),
+                    i64::from(self.tid),
+                    i64::from(signal),
+                )
+            };
         }
         Ok(())
     }

@@ -51,18 +51,24 @@ pub fn repair(pid: i32, agent: &[u8]) -> Result<Repaired, Error> {
         return Ok(Repaired::default());
     }
     hold(pid, |keeper| {
-        let all = remains.sites(keeper.memory())?;
-        let sites = damaged(keeper, &all)?;
-        keeper.set_changed(&all);
+        let sites = remains.sites(keeper.memory())?;
+        let windows = remains.windows(keeper.memory())?;
+        let damaged = damaged(keeper, &sites)?.len();
+        keeper.set_changed(&sites);
         let layout = Layout::new(1, 1, textpoke_trace::layout::MIN_RING_BYTES).ok_or(Error::SidecarLost)?;
         let mut parent = borrow_thread(keeper)?;
         let born = Embryo::conceive(keeper, &mut parent, &layout);
         parent.give_back()?;
         let mut embryo = born?;
         embryo.register_membarrier(keeper)?;
-        let mut repaired = Repaired { sites: sites.len(), ..Repaired::default() };
+        let mut repaired = Repaired { sites: damaged, ..Repaired::default() };
+        // Also text that looks right: the dead patcher may have stored the last old byte and not have synchronised, and a
+        // thread may have a trap pending (docs/protocols/undo.md).
         if !sites.is_empty() {
-            let verdict = drive(Run::repair(Kind::Displace), &mut FromOutside { keeper, embryo: &mut embryo, sites: &sites });
+            let verdict = drive(
+                Run::repair(Kind::Displace),
+                &mut FromOutside { keeper, embryo: &mut embryo, sites: &sites, windows: &windows },
+            );
             if verdict != Verdict::Performed(Direction::Remove) {
                 return Err(Error::Batch(verdict));
             }
@@ -106,7 +112,10 @@ fn damaged(keeper: &Keeper, all: &[Site]) -> Result<Vec<Site>, Error> {
         let (old, new) = (site.before(Direction::Install), site.after(Direction::Install));
         let known = |i: usize| now[i] == old[i] || now[i] == new[i] || (site.begins_at(i) && now[i] == X86_64::TRAP[0]);
         if !(0..site.len()).all(known) {
-            return Err(Error::Damaged(format!("the code at {:#x} was changed by somebody else; nothing was repaired", site.addr)));
+            return Err(Error::Damaged(format!(
+                "the code at {:#x} was changed by somebody else; nothing was repaired",
+                site.addr
+            )));
         }
         if now != old {
             damaged.push(*site);
@@ -129,7 +138,8 @@ fn clear_away(
         embryo.restore_action(keeper, regions.table, regions.handler)?;
     }
     for &(start, end) in &remains.text {
-        match await_none_inside(keeper, &Forbidden::Ranges(&[(start, end)]), LEAVE) {
+        let image_end = start + image.len() as u64;
+        match await_none_inside(keeper, &Forbidden::Area { start, image_end, end }, LEAVE) {
             Ok(()) => free.push((start, end)),
             Err(Error::Inside(_)) => repaired.stays = Some((start, end)),
             Err(e) => return Err(e),
@@ -143,7 +153,9 @@ fn clear_away(
         }
     }
     repaired.mappings = free.len();
-    embryo.leave(keeper, |keeper, remote| free.iter().try_for_each(|&(start, end)| unmap(keeper, remote, start, end - start)))
+    embryo.leave(keeper, |keeper, remote| {
+        free.iter().try_for_each(|&(start, end)| unmap(keeper, remote, start, end - start))
+    })
 }
 
 /// Performs steps from the tracer, byte by byte.
@@ -151,13 +163,16 @@ struct FromOutside<'a> {
     keeper: &'a mut Keeper,
     embryo: &'a mut Embryo,
     sites: &'a [Site],
+    /// Text ranges that the dead patcher may have left writable, with the protections that they had.
+    windows: &'a [(u64, u64, u64)],
 }
 
 impl Machine for FromOutside<'_> {
     fn perform(&mut self, step: Step) -> Result<(), Cause> {
         match step {
-            // Writing through /proc/PID/mem needs no window.
-            Step::Open | Step::Close | Step::Maintain | Step::Undo(_) | Step::Done(_) => Ok(()),
+            // Writing through /proc/PID/mem needs no window of its own.
+            Step::Open | Step::Maintain | Step::Undo(_) | Step::Done(_) => Ok(()),
+            Step::Close => self.embryo.protect(self.keeper, self.windows).map_err(|_| Cause::Unsupported),
             Step::Publish => {
                 self.keeper.set_table(Some((self.sites.to_vec(), Direction::Remove)));
                 Ok(())
@@ -167,7 +182,10 @@ impl Machine for FromOutside<'_> {
                     for write in site.writes::<X86_64>(phase, Direction::Remove) {
                         for (i, byte) in write.bytes().iter().enumerate() {
                             let at = site.addr + u64::from(write.offset) + i as u64;
-                            self.keeper.memory().write_all_at(&[*byte], at).map_err(|e| Cause::Os(e.raw_os_error().unwrap_or(0)))?;
+                            self.keeper
+                                .memory()
+                                .write_all_at(&[*byte], at)
+                                .map_err(|e| Cause::Os(e.raw_os_error().unwrap_or(0)))?;
                         }
                     }
                     self.keeper.pump().map_err(|_| Cause::TimedOut)?;

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::time::{Duration, Instant};
 
-use textpoke_core::{Cause, Direction, Kind, Site, Verdict};
+use textpoke_core::{Cause, Direction, Kind, Reason, Site, Verdict};
 use textpoke_trace::control::{ToSidecar, ToTracer};
 use textpoke_trace::{Layout, local};
 
@@ -15,8 +15,8 @@ use crate::place::page_up;
 use crate::plan::{self, Compiled, Probe};
 use crate::preflight;
 use crate::proc::{self, Mapping};
-use crate::remains;
 use crate::quiesce::{Forbidden, await_no_trap_pending, await_none_inside};
+use crate::remains;
 use crate::rings::Rings;
 use crate::shared::Shared;
 
@@ -48,6 +48,7 @@ pub struct Session {
     /// Mappings that an earlier session left, to be unmapped with ours.
     leftovers: Vec<(u64, u64)>,
     handler: u64,
+    image_len: u64,
     /// The sidecar takes the closing of this pipe for the end of the tracer.
     _life: File,
     install_time: Duration,
@@ -73,7 +74,13 @@ struct Original {
     bytes: Vec<u8>,
 }
 
-/// How long threads may take to leave sites and trampolines.
+/// How often installing is tried, one site fewer each time.
+const MOST_TRIES: u32 = 16;
+
+/// How long threads may take to leave sites before they are patched.
+const LEAVE_SITES: Duration = Duration::from_millis(300);
+
+/// How long threads may take to leave trampolines, and to take their pending traps.
 const LEAVE: Duration = Duration::from_secs(3);
 
 impl Session {
@@ -82,7 +89,13 @@ impl Session {
     ///
     /// # Errors
     /// The process is not touched, or is left as it was.
-    pub fn attach(pid: i32, launched: bool, agent: &[u8], probes: &[Probe<'_>], options: &Options) -> Result<Self, Error> {
+    pub fn attach(
+        pid: i32,
+        launched: bool,
+        agent: &[u8],
+        probes: &[Probe<'_>],
+        options: &Options,
+    ) -> Result<Self, Error> {
         if !launched {
             preflight::check(pid)?;
         }
@@ -108,7 +121,7 @@ impl Session {
         maps: &[Mapping],
         leftovers: Vec<(u64, u64)>,
     ) -> Result<Self, Error> {
-        let Compiled { areas, sites, refused } = compiled;
+        let Compiled { areas, sites, numbers, refused } = compiled;
         let layout = Layout::new(sites.len().max(1), options.rings, options.ring_bytes)
             .ok_or(Error::Unsupported("too many sites or rings, or a ring size that is not a power of two"))?;
         let text_bytes: u64 = areas.iter().map(|(a, _)| a.len).sum();
@@ -150,6 +163,7 @@ impl Session {
             originals,
             leftovers,
             handler,
+            image_len: image.len() as u64,
             _life: life,
             install_time: Duration::ZERO,
             traps: 0,
@@ -162,21 +176,40 @@ impl Session {
             }
             _ => return Err(Error::SidecarLost),
         }
-        if !session.sites.is_empty() {
-            let verdict = session.batch(keeper, Direction::Install)?;
-            if verdict != Verdict::Performed(Direction::Install) {
-                if matches!(verdict, Verdict::Undone(_)) {
-                    session.take_down(keeper)?;
-                }
-                return Err(Error::Batch(verdict));
-            }
-        }
+        session.install(keeper, numbers)?;
         if let Some(parent) = parent {
             parent.give_back()?;
             // SAFETY: a signal to the process that we hold.
             unsafe { libc::kill(keeper.pid(), libc::SIGCONT) };
         }
         Ok(session)
+    }
+
+    /// Installs the plan. A site that a thread stays inside (it sleeps in a signal handler that caught it there) is left
+    /// out, and the rest is tried again. `numbers` are those of each site's records.
+    fn install(&mut self, keeper: &mut Keeper, mut numbers: Vec<Vec<u32>>) -> Result<(), Error> {
+        for _ in 0..MOST_TRIES {
+            if self.sites.is_empty() {
+                return Ok(());
+            }
+            match self.batch(keeper, Direction::Install)? {
+                Verdict::Performed(Direction::Install) => return Ok(()),
+                Verdict::Undone(Reason { cause: Cause::Inside(at), .. }) => {
+                    let Some(index) = self.sites.iter().position(|s| (s.addr..=s.end()).contains(&at)) else { break };
+                    self.sites.remove(index);
+                    let why = "a thread stays inside: it was caught there by a signal that it still handles";
+                    self.refused.extend(numbers.remove(index).into_iter().map(|n| (n, why.to_owned())));
+                    self.rings.shared().set_sites(&self.sites)?;
+                }
+                verdict @ Verdict::Undone(_) => {
+                    self.take_down(keeper)?;
+                    return Err(Error::Batch(verdict));
+                }
+                verdict => return Err(Error::Batch(verdict)),
+            }
+        }
+        self.take_down(keeper)?;
+        Err(Error::Damaged("threads stay inside too many of the functions; try again, or trace fewer (-F)".to_owned()))
     }
 
     /// Sites that could not be had after all, by their numbers.
@@ -257,7 +290,7 @@ impl Session {
         loop {
             match self.listen(keeper)? {
                 ToTracer::AwaitNoneInside => {
-                    let clear = await_none_inside(keeper, &Forbidden::Sites(&self.sites), LEAVE);
+                    let clear = await_none_inside(keeper, &Forbidden::Sites(&self.sites), LEAVE_SITES);
                     self.answer(clear)?;
                 }
                 ToTracer::Retire => {
@@ -308,24 +341,34 @@ impl Session {
 
     /// Ends the sidecar and unmaps everything that no thread is in. The range of code that has to stay is the answer.
     fn take_down(&mut self, keeper: &mut Keeper) -> Result<Option<(u64, u64)>, Error> {
-        let text: Vec<(u64, u64)> = self.regions.text.iter().map(inject::Area::range).chain(self.leftovers.drain(..)).collect();
+        let text: Vec<(u64, u64)> =
+            self.regions.text.iter().map(inject::Area::range).chain(self.leftovers.drain(..)).collect();
         let mut remote = recapture(keeper, self.sidecar)?;
         inject::restore_action(keeper, &mut remote, self.regions.table, self.handler)?;
         let mut stay = None;
+        let mut in_probe = false;
         let mut free = Vec::new();
         for &(start, end) in &text {
-            match await_none_inside(keeper, &Forbidden::Ranges(&[(start, end)]), LEAVE) {
+            let image_end = start + self.image_len;
+            match await_none_inside(keeper, &Forbidden::Area { start, image_end, end }, LEAVE) {
                 Ok(()) => free.push((start, end)),
-                Err(Error::Inside(_)) => stay = Some((start, end)),
+                Err(Error::Inside(at)) => {
+                    stay = Some((start, end));
+                    in_probe |= at < image_end;
+                }
                 Err(e) => return Err(e),
             }
         }
         // Whoever stays in a trampoline may yet enter the probe: it must find nothing to do.
         self.rings.shared().switch_probes_off();
-        let layout = &self.regions.layout;
-        free.push((self.regions.data, self.regions.data + page_up(layout.bytes as u64)));
-        free.push((self.regions.local, self.regions.local + local::bytes(layout.rings) as u64));
-        free.push((self.regions.table, self.regions.table + page_up(textpoke_trace::table::bytes(layout.site_capacity) as u64)));
+        // Whoever stays in the probe itself may be about to write a record.
+        if !in_probe {
+            let layout = &self.regions.layout;
+            let table_len = textpoke_trace::table::bytes(layout.site_capacity) as u64;
+            free.push((self.regions.data, self.regions.data + page_up(layout.bytes as u64)));
+            free.push((self.regions.local, self.regions.local + local::bytes(layout.rings) as u64));
+            free.push((self.regions.table, self.regions.table + page_up(table_len)));
+        }
         for (start, end) in free {
             inject::unmap(keeper, &mut remote, start, end - start)?;
         }
@@ -362,7 +405,8 @@ fn text_ranges(maps: &[Mapping], sites: &[Site]) -> Result<Vec<Mapping>, Error> 
             continue;
         }
         let map = maps.iter().find(|m| m.start <= site.addr && site.end() <= m.end && m.prot & libc::PROT_EXEC != 0);
-        let map = map.ok_or_else(|| Error::Damaged(format!("the code at {:#x} is not mapped any more; try again", site.addr)))?;
+        let map = map
+            .ok_or_else(|| Error::Damaged(format!("the code at {:#x} is not mapped any more; try again", site.addr)))?;
         ranges.push(map.clone());
     }
     Ok(ranges)

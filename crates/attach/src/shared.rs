@@ -156,12 +156,24 @@ impl Shared {
         }
     }
 
+    /// Replaces the sites, of which there must be no more than before, while none is installed and no batch runs.
+    ///
+    /// # Errors
+    /// There are more than there is room for.
+    pub fn set_sites(&self, sites: &[Site]) -> Result<(), Error> {
+        if sites.len() > self.layout.site_capacity {
+            return Err(Error::Unsupported("there are more sites than was said when the memory was made"));
+        }
+        self.write_journal(sites);
+        Ok(())
+    }
+
     fn write_journal(&self, sites: &[Site]) {
         let header =
             Header { magic: MAGIC, version: VERSION, state: State::Idle as u32, sites: sites.len() as u64, first: 0 };
         assert!(self.layout.site(sites.len()) <= self.data.len);
         // SAFETY: header and sites lie inside the mapping (just checked) and are aligned to 8 bytes as `Layout` makes
-        // them; nothing else runs on this memory yet.
+        // them; nothing else touches them: no sidecar runs yet, or it waits for the next order.
         unsafe {
             self.data.start.add(self.layout.journal).cast::<Header>().write(header);
             let to = self.data.start.add(self.layout.sites).cast::<Site>();

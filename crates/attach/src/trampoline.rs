@@ -183,11 +183,16 @@ mod tests {
         let ret = |_| Ok(Copy { bytes: vec![0xc3], at: [0; 5] });
         let t = emit(&image, AREA, AREA + 0x8000, &[7, 8], Kind::Entry, &ret).unwrap();
         let insns = decode(&t, AREA + 0x8000);
-        let numbers: Vec<u32> = insns.iter().filter(|i| i.code() == Code::Mov_r32_imm32).map(Instruction::immediate32).collect();
+        let numbers: Vec<u32> =
+            insns.iter().filter(|i| i.code() == Code::Mov_r32_imm32).map(Instruction::immediate32).collect();
         let calls = insns.iter().filter(|i| i.code() == Code::Call_rel32_64);
         assert_eq!(numbers, [7, 8]);
         assert!(calls.map(Instruction::near_branch_target).eq([AREA + image.probe_entry(); 2]));
-        assert_eq!(insns.iter().map(|i| i64::from(i.stack_pointer_increment())).sum::<i64>(), -16 + 8, "two calls and a return");
+        assert_eq!(
+            insns.iter().map(|i| i64::from(i.stack_pointer_increment())).sum::<i64>(),
+            -16 + 8,
+            "two calls and a return"
+        );
     }
 
     #[test]

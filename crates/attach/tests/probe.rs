@@ -10,7 +10,7 @@ use rig::{Rig, call, gettid, gs_base, set_gs_base};
 use textpoke_attach::trampoline::Kind;
 use textpoke_trace::Record;
 use textpoke_trace::local::{GS_WINDOW_END, GS_WINDOW_START, thread_header};
-use textpoke_trace::ring::{Holes, Reader, SLACK_SLOTS};
+use textpoke_trace::ring::{Holes, Reader};
 
 fn tsc() -> u64 {
     // SAFETY: instructions of every x86-64 CPU.
@@ -64,7 +64,7 @@ fn a_full_ring_loses_exactly_what_does_not_fit() {
     let probe = rig.probe(7, Kind::Entry);
     let mut reader = Reader::default();
     in_new_thread(|| {
-        let room = 4096 / 16 - SLACK_SLOTS;
+        let room = 4096 / 16;
         for _ in 0..room + 100 {
             call(probe);
         }

@@ -28,7 +28,8 @@ pub fn agent() -> &'static [u8] {
     AGENT.get_or_init(|| {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
         let agent = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../agent");
-        let target = option_env!("CARGO_TARGET_TMPDIR").map_or_else(|| agent.join("target"), |dir| Path::new(dir).join("agent"));
+        let target =
+            option_env!("CARGO_TARGET_TMPDIR").map_or_else(|| agent.join("target"), |dir| Path::new(dir).join("agent"));
         std::fs::read(embed::build(&cargo, &agent, &target)).expect("the agent was built")
     })
 }

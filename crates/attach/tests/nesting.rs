@@ -1,0 +1,444 @@
+//! A signal handler between every two instructions of the probe, on each of its paths.
+//!
+//! The probe is executed in single steps; after the k-th instruction the handler of the step does something that is hard
+//! on the probe: is traced itself, forks, jumps out, reads the ring, and so on. Then once more with k + 1, until the probe
+//! has no more instructions.
+
+#![allow(unsafe_code, reason = "signal handlers, and code made at run time")]
+
+#[path = "rig/context.rs"]
+mod context;
+mod rig;
+
+use std::cell::RefCell;
+use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard};
+
+use context::{Context, TF};
+use rig::{Rig, call, set_gs_base};
+use textpoke_attach::trampoline::Kind;
+use textpoke_trace::local::{ThreadHeader, thread_header};
+use textpoke_trace::record::RECORD_BYTES;
+use textpoke_trace::ring::{Holes, Reader};
+
+/// Slots of a ring.
+const SLOTS: usize = 256;
+/// Site of the probe that is stepped through, and of those that handlers run.
+const OUTER: u32 = 1;
+const INNER: u32 = 2;
+
+/// How the rig stands when the probe is called.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Path {
+    /// The thread has a ring with room.
+    Fast,
+    /// The room that the thread knows of is used up, but the reader has made more.
+    Refresh,
+    /// The ring is full.
+    Full,
+    /// The thread has no ring.
+    Claim,
+    /// And there is none.
+    NoRing,
+    /// The program uses the GS base.
+    Foreign,
+    /// The ring that the GS base leads to was given back.
+    GivenBack,
+}
+
+const PATHS: [Path; 7] =
+    [Path::Fast, Path::Refresh, Path::Full, Path::Claim, Path::NoRing, Path::Foreign, Path::GivenBack];
+
+/// What happens after the k-th instruction.
+type Act = Box<dyn FnMut(&mut libc::ucontext_t)>;
+
+struct Stepper {
+    /// Executable memory of the rig: only there are steps counted.
+    text: (u64, u64),
+    /// Number of the step to act after.
+    at: usize,
+    steps: usize,
+    act: Act,
+}
+
+thread_local! {
+    static STEPPER: RefCell<Option<Stepper>> = const { RefCell::new(None) };
+}
+
+extern "C" fn on_step(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the kernel's pointer.
+    let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
+    STEPPER.with_borrow_mut(|stepper| {
+        let Some(stepper) = stepper else { return };
+        let pc = context.uc_mcontext.gregs[libc::REG_RIP as usize] as u64;
+        if (stepper.text.0..stepper.text.1).contains(&pc) {
+            if stepper.steps == stepper.at {
+                (stepper.act)(context);
+            }
+            stepper.steps += 1;
+        }
+    });
+}
+
+/// One test at a time has the handler.
+fn install() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    let guard = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    // SAFETY: the handler is prepared for any step trap, and nothing else in this process raises SIGTRAP.
+    unsafe {
+        let mut action: libc::sigaction = mem::zeroed();
+        action.sa_sigaction = on_step as *const () as usize;
+        action.sa_flags = libc::SA_SIGINFO;
+        assert_eq!(libc::sigaction(libc::SIGTRAP, &action, std::ptr::null_mut()), 0);
+    }
+    guard
+}
+
+struct Bench {
+    rig: Rig,
+    outer: u64,
+    inner: u64,
+    readers: Vec<Reader>,
+}
+
+/// What was read and lost, by site.
+#[derive(Default, Debug)]
+struct Tally {
+    outer: usize,
+    inner: usize,
+    lost: usize,
+}
+
+impl Tally {
+    fn total(&self) -> usize {
+        self.outer + self.inner + self.lost
+    }
+}
+
+static FOREIGN: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
+
+impl Bench {
+    fn new(kind: Kind) -> Self {
+        let mut rig = Rig::new(4, SLOTS * RECORD_BYTES);
+        let (outer, inner) = (rig.probe(OUTER, kind), rig.probe(INNER, Kind::Entry));
+        Self { rig, outer, inner, readers: vec![Reader::default(); 4] }
+    }
+
+    /// Everything read, everything given back.
+    fn reset(&mut self) {
+        self.rig.shared.switch_probes_on();
+        set_gs_base(0);
+        self.tally();
+        let free = &self.rig.shared.control().probes.free;
+        for ring in 0..4 {
+            if self.rig.shared.ring(ring).state.load(Relaxed) == 1 {
+                self.rig.shared.free_ring(ring);
+            }
+        }
+        // A jump out of the probe may lose a ticket; the rest of the test wants all.
+        free.store(4, Relaxed);
+    }
+
+    fn prepare(&mut self, path: Path) {
+        self.reset();
+        match path {
+            Path::Fast => _ = call(self.inner),
+            // What makes the difference is whether it is read below.
+            Path::Refresh | Path::Full => (0..SLOTS).for_each(|_| _ = call(self.inner)),
+            Path::Claim => {}
+            Path::NoRing => self.rig.shared.control().probes.free.store(0, Relaxed),
+            Path::Foreign => set_gs_base(FOREIGN.as_ptr() as u64),
+            Path::GivenBack => {
+                call(self.inner);
+                let ring = self.rig.ring_of(rig::gettid()).unwrap();
+                self.rig.shared.free_ring(ring);
+            }
+        }
+        if path != Path::Full {
+            self.tally();
+        }
+    }
+
+    /// Reads all rings to the end, and the counters.
+    fn tally(&mut self) -> Tally {
+        let mut tally = self.read(Holes::Skip);
+        let probes = &self.rig.shared.control().probes;
+        tally.lost += probes.no_ring.swap(0, Relaxed) as usize + probes.foreign.swap(0, Relaxed) as usize;
+        tally
+    }
+
+    /// Reads all rings.
+    fn read(&mut self, holes: Holes) -> Tally {
+        let mut tally = Tally::default();
+        for (i, reader) in self.readers.iter_mut().enumerate() {
+            let before = reader.lost();
+            for record in self.rig.drain(reader, i, holes) {
+                match record.site {
+                    OUTER => tally.outer += 1,
+                    INNER => tally.inner += 1,
+                    _ => assert!(record.is_lost(), "{record:?}"),
+                }
+            }
+            tally.lost += (reader.lost() - before) as usize;
+        }
+        tally
+    }
+
+    /// Calls the outer probe in steps, with `act` after step `at`. Returns whether there was such a step.
+    fn step(&mut self, at: usize, act: Act) -> bool {
+        let area = self.rig.regions.text[0];
+        STEPPER.set(Some(Stepper { text: (area.addr, area.addr + area.len), at, steps: 0, act }));
+        let before = Context::filled(at as u64).with_flags(at as u64 * 0x155);
+        let after = before.call(self.outer, true);
+        let stepper = STEPPER.take().unwrap();
+        assert_eq!(after.difference(&before), None, "after a handler at step {at}");
+        at < stepper.steps
+    }
+}
+
+/// What is in the ring before the call that is stepped through.
+fn already(path: Path) -> usize {
+    if path == Path::Full { SLOTS } else { 0 }
+}
+
+/// Runs `one(bench, path, k)` for all kinds, paths and steps until it says that there is no step `k`.
+fn everywhere(mut one: impl FnMut(&mut Bench, Path, usize) -> bool) {
+    let _guard = install();
+    for kind in [Kind::Entry, Kind::Exit] {
+        let mut bench = Bench::new(kind);
+        for path in PATHS {
+            let mut k = 0;
+            loop {
+                bench.prepare(path);
+                if !one(&mut bench, path, k) {
+                    break;
+                }
+                k += 1;
+            }
+            assert!(k > 25, "{path:?} has {k} steps only");
+        }
+        bench.reset();
+    }
+}
+
+#[test]
+fn a_traced_handler_is_recorded_and_loses_nothing_of_the_interrupted_event() {
+    let mut doubles = 0;
+    everywhere(|bench, path, k| {
+        let inner = bench.inner;
+        let act = move |_: &mut libc::ucontext_t| (0..3).for_each(|_| _ = call(inner));
+        let more = bench.step(k, Box::new(act));
+        let tally = bench.tally();
+        let expected = already(path) + 1 + if more { 3 } else { 0 };
+        assert_eq!(tally.total(), expected, "{path:?}, step {k}: {tally:?}");
+        let recorded = !matches!(path, Path::Full | Path::NoRing | Path::Foreign);
+        assert_eq!(tally.outer, usize::from(recorded), "{path:?}, step {k}: {tally:?}");
+        if recorded {
+            assert_eq!(tally.lost, 0, "{path:?}, step {k}: {tally:?}");
+        }
+        doubles += usize::from(bench.rig.claimed() > 1);
+        more
+    });
+    // Two paths claim, with two kinds each. Only in the last instructions of a claim a handler's own claim comes too late
+    // to be noticed.
+    assert!(0 < doubles && doubles <= 4 * 11, "two rings for one thread in {doubles} cases");
+}
+
+#[test]
+fn a_handler_that_fills_the_ring_leaves_the_reserved_slot_alone() {
+    everywhere(|bench, path, k| {
+        let inner = bench.inner;
+        let act = move |_: &mut libc::ucontext_t| (0..SLOTS + 10).for_each(|_| _ = call(inner));
+        let more = bench.step(k, Box::new(act));
+        let tally = bench.tally();
+        let expected = already(path) + 1 + if more { SLOTS + 10 } else { 0 };
+        assert_eq!(tally.total(), expected, "{path:?}, step {k}: {tally:?}");
+        more
+    });
+}
+
+/// The reader makes room, and a handler uses it before the interrupted event does.
+#[test]
+fn room_that_appears_in_between_is_used_by_whoever_comes_first() {
+    everywhere(|bench, path, k| {
+        let seen = std::rc::Rc::new(RefCell::new(Tally::default()));
+        let act: Act = {
+            let (bench, seen) = (std::ptr::from_mut(bench), seen.clone());
+            Box::new(move |_| {
+                // SAFETY: `step` is suspended in the probe and uses nothing of the bench meanwhile.
+                let bench = unsafe { &mut *bench };
+                *seen.borrow_mut() = bench.read(Holes::Wait);
+                (0..3).for_each(|_| _ = call(bench.inner));
+            })
+        };
+        let more = bench.step(k, act);
+        let (seen, rest) = (seen.take(), bench.tally());
+        let total = seen.total() + rest.total();
+        let expected = already(path) + 1 + if more { 3 } else { 0 };
+        assert_eq!(total, expected, "{path:?}, step {k}: {seen:?}, then {rest:?}");
+        more
+    });
+}
+
+/// The reader at work between any two instructions of the writer.
+#[test]
+fn a_reader_in_between_reads_everything_once() {
+    everywhere(|bench, path, k| {
+        let seen = std::rc::Rc::new(RefCell::new(Tally::default()));
+        let act: Act = {
+            let (bench, seen) = (std::ptr::from_mut(bench), seen.clone());
+            Box::new(move |_| {
+                // SAFETY: `step` is suspended in the probe and uses nothing of the bench meanwhile.
+                let bench = unsafe { &mut *bench };
+                *seen.borrow_mut() = bench.read(Holes::Wait);
+            })
+        };
+        let more = bench.step(k, act);
+        let (seen, rest) = (seen.take(), bench.tally());
+        assert_eq!(seen.total() + rest.total(), already(path) + 1, "{path:?}, step {k}: {seen:?}, then {rest:?}");
+        // The ring works on: nothing is stuck between reader and writer.
+        call(bench.inner);
+        let after = bench.tally();
+        assert_eq!(after.inner + after.lost, 1, "{path:?}, step {k}");
+        more
+    });
+}
+
+#[test]
+fn a_fork_in_between_leaves_the_child_without_a_ring() {
+    everywhere(|bench, path, k| {
+        let act: Act = {
+            Box::new(move |context| {
+                // SAFETY: the child runs the rest of the probe, then leaves by `_exit`.
+                let child = unsafe { libc::fork() };
+                if child == 0 {
+                    IN_CHILD.store(1, Relaxed);
+                    context.uc_mcontext.gregs[libc::REG_EFL as usize] &= !(TF as i64);
+                    return;
+                }
+                let mut status = -1;
+                // SAFETY: our own child.
+                assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+                assert_eq!(status, 0, "what the child found");
+            })
+        };
+        let more = bench.step(k, act);
+        if IN_CHILD.load(Relaxed) == 1 {
+            // SAFETY: ends the child, which has no business in the test harness.
+            unsafe { libc::_exit(child_is_clean(bench)) };
+        }
+        let tally = bench.tally();
+        let total = tally.total();
+        // A child born between the owner's check and the commit writes the parent's slot or one of its own, once.
+        let expected = already(path) + 1;
+        assert!(total == expected || total == expected + 1, "{path:?}, step {k}: {tally:?}");
+        more
+    });
+}
+
+static IN_CHILD: AtomicU64 = AtomicU64::new(0);
+
+/// 0 if no header has an owner and further probes change nothing.
+fn child_is_clean(bench: &Bench) -> i32 {
+    let heads = || [0, 1, 2, 3].map(|ring| bench.rig.shared.ring(ring).head.load(Relaxed));
+    let before = heads();
+    call(bench.inner);
+    call(bench.outer);
+    if heads() != before {
+        return 2;
+    }
+    let owned = (0..4).any(|i| {
+        let header = (bench.rig.regions.local + thread_header(i) as u64) as *const ThreadHeader;
+        // SAFETY: LOCAL of the rig, made of atomics.
+        unsafe { &*header }.owner.load(Relaxed) != 0
+    });
+    i32::from(owned)
+}
+
+/// A handler that leaves by a jump takes the interrupted event with it, at most, and the ring goes on.
+#[test]
+fn a_handler_that_jumps_out_costs_one_event() {
+    everywhere(|bench, path, k| {
+        let inner = bench.inner;
+        let jumped = std::rc::Rc::new(RefCell::new(false));
+        let act: Act = {
+            let jumped = jumped.clone();
+            Box::new(move |context| {
+                call(inner);
+                *jumped.borrow_mut() = true;
+                // As if by longjmp: back to where the probe was called from, with the registers of that moment.
+                leave(context);
+            })
+        };
+        let area = bench.rig.regions.text[0];
+        STEPPER.set(Some(Stepper { text: (area.addr, area.addr + area.len), at: k, steps: 0, act }));
+        landing(bench.outer);
+        let more = k < STEPPER.take().unwrap().steps;
+        // Half a ring later the reader passes the hole, if there is one.
+        let mut inner_calls = usize::from(*jumped.borrow());
+        let waiting = bench.read(Holes::Wait);
+        for _ in 0..SLOTS {
+            call(inner);
+            inner_calls += 1;
+        }
+        let tally = bench.tally();
+        let all = already(path) + inner_calls + 1;
+        let total = waiting.total() + tally.total();
+        assert!(total == all || more && total == all - 1, "{path:?}, step {k}: {total} of {all}, {tally:?}");
+        more
+    });
+}
+
+/// Where [`landing`] was when it called.
+static LANDING: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+
+/// Calls `function` in single steps, and comes back also when [`leave`] says so.
+fn landing(function: u64) {
+    // SAFETY: all registers that a handler's jump could leave changed are named.
+    unsafe {
+        std::arch::asm!(
+            "push rbp",
+            "push rbx",
+            "lea rax, [rip + 3f]",
+            "mov [{place}], rax",
+            "mov [{place} + 8], rsp",
+            "pushfq",
+            "or qword ptr [rsp], 0x100",
+            "popfq",
+            "call {function}",
+            "3:",
+            "pushfq",
+            "and qword ptr [rsp], -257",
+            "popfq",
+            "pop rbx",
+            "pop rbp",
+            place = in(reg) LANDING.as_ptr(),
+            function = in(reg) function,
+            out("rax") _, out("rcx") _, out("rdx") _, out("rsi") _, out("rdi") _, out("r8") _, out("r9") _,
+            out("r10") _, out("r11") _, out("r12") _, out("r13") _, out("r14") _, out("r15") _,
+        );
+    }
+}
+
+fn leave(context: &mut libc::ucontext_t) {
+    context.uc_mcontext.gregs[libc::REG_RIP as usize] = LANDING[0].load(Relaxed) as i64;
+    context.uc_mcontext.gregs[libc::REG_RSP as usize] = LANDING[1].load(Relaxed) as i64;
+}
+
+#[test]
+fn probes_switched_off_in_between_end_well() {
+    everywhere(|bench, path, k| {
+        let act: Act = {
+            let bench = std::ptr::from_ref(bench);
+            // SAFETY: switching writes atomics only, and the bench lives longer than the step.
+            Box::new(move |_| unsafe { &*bench }.rig.shared.switch_probes_off())
+        };
+        let more = bench.step(k, act);
+        bench.rig.shared.switch_probes_on();
+        let tally = bench.tally();
+        let total = tally.total() - already(path);
+        assert!(total == 1 || more && total == 0, "{path:?}, step {k}: {tally:?}");
+        more
+    });
+}
