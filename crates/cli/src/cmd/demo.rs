@@ -116,7 +116,10 @@ fn draw(args: &Args, trace: &Path) -> Result<()> {
 
 fn proof(recorded: &Recorded, report: &textpoke_workload::Report) {
     let meta = &recorded.meta;
-    say("proved", &format!("the text is byte for byte what it was; {} transactions are right", count(report.transactions())));
+    say(
+        "proved",
+        &format!("the text is byte for byte what it was; {} transactions are right", count(report.transactions())),
+    );
     say(
         "meanwhile",
         &format!(

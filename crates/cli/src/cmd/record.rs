@@ -104,15 +104,8 @@ impl Wanted {
     ///
     /// # Errors
     /// A pattern is not a glob; the message names it.
-    pub fn from_patterns(
-        filter: &[String],
-        notrace: &[String],
-        module: &[String],
-        runtime: bool,
-    ) -> Result<Self> {
-        let some = |patterns: &[String], flag| {
-            (!patterns.is_empty()).then(|| globs(patterns, flag)).transpose()
-        };
+    pub fn from_patterns(filter: &[String], notrace: &[String], module: &[String], runtime: bool) -> Result<Self> {
+        let some = |patterns: &[String], flag| (!patterns.is_empty()).then(|| globs(patterns, flag)).transpose();
         Ok(Self {
             filter: some(filter, "-F")?,
             notrace: globs(notrace, "-N")?,
@@ -152,9 +145,10 @@ impl Wanted {
 pub fn globs(patterns: &[String], flag: &str) -> Result<globset::GlobSet> {
     let mut set = globset::GlobSetBuilder::new();
     for pattern in patterns {
-        let glob = globset::GlobBuilder::new(pattern).literal_separator(false).build().map_err(
-            |e| Error::Usage(format!("{flag} {pattern:?} is not a glob: {}", e.kind())),
-        )?;
+        let glob = globset::GlobBuilder::new(pattern)
+            .literal_separator(false)
+            .build()
+            .map_err(|e| Error::Usage(format!("{flag} {pattern:?} is not a glob: {}", e.kind())))?;
         set.add(glob);
     }
     set.build().map_err(|e| Error::Usage(format!("{flag}: {e}")))

@@ -24,14 +24,17 @@ pub struct Args {
 /// The process cannot be repaired, or needs no repair.
 pub fn run(args: &Args) -> Result<()> {
     let pid = args.pid;
-    let repaired = textpoke_attach::repair::repair(pid as i32, crate::live::AGENT).map_err(|e| Error::new(e.to_string()))?;
+    let repaired =
+        textpoke_attach::repair::repair(pid as i32, crate::live::AGENT).map_err(|e| Error::new(e.to_string()))?;
     if repaired == Repaired::default() {
         eprintln!("process {pid} carries nothing of textpoke; nothing to repair");
         return Ok(());
     }
     eprintln!("process {pid}: {} sites restored, {} mappings removed", repaired.sites, repaired.mappings);
     if let Some((start, end)) = repaired.stays {
-        text::warn(&format!("a thread is still in our code at {start:#x}-{end:#x}, which stays mapped until the next attach"));
+        text::warn(&format!(
+            "a thread is still in our code at {start:#x}-{end:#x}, which stays mapped until the next attach"
+        ));
     }
     Ok(())
 }

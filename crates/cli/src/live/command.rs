@@ -60,19 +60,18 @@ fn launched(args: &Args, wanted: &Wanted, writer: TraceWriter) -> Result<(Record
     }
 }
 
-fn go(args: &Args, wanted: &Wanted, writer: TraceWriter, pid: i32, launched: Option<&mut Launched>) -> Result<Recorded> {
+fn go(
+    args: &Args,
+    wanted: &Wanted,
+    writer: TraceWriter,
+    pid: i32,
+    launched: Option<&mut Launched>,
+) -> Result<Recorded> {
     let selection = select(pid, wanted)?;
     let limits = Limits { duration: args.duration.map(Duration::from_nanos), stop: stop::flag()? };
     let spinner = spinner();
-    let recording = Recording {
-        pid,
-        launched,
-        selection,
-        ring_bytes: args.buffer,
-        writer,
-        depth: args.depth,
-        min_ns: args.time,
-    };
+    let recording =
+        Recording { pid, launched, selection, ring_bytes: args.buffer, writer, depth: args.depth, min_ns: args.time };
     let recorded = recording.run(&limits, |records, lost| spinner.set_message(progress(records, lost)));
     spinner.finish_and_clear();
     recorded
@@ -130,7 +129,9 @@ fn tell(recorded: &Recorded, args: &Args) {
         text::warn(&format!("{} events were lost; a larger --buffer or a narrower -F loses fewer", count(meta.lost)));
     }
     if let Some((start, end)) = recorded.stays {
-        text::warn(&format!("a thread is still in our code at {start:#x}-{end:#x}, which stays mapped until the next attach"));
+        text::warn(&format!(
+            "a thread is still in our code at {start:#x}-{end:#x}, which stays mapped until the next attach"
+        ));
     }
     eprintln!("next: textpoke report {dir}");
 }

@@ -67,7 +67,8 @@ impl Recording<'_> {
         let mut meta = self.first_meta();
         let options = Options { ring_bytes: self.ring_bytes as usize, ..Options::default() };
         let launched = self.launched.is_some();
-        let attached = self.selection.with_probes(|probes| Session::attach(self.pid, launched, AGENT, probes, &options));
+        let attached =
+            self.selection.with_probes(|probes| Session::attach(self.pid, launched, AGENT, probes, &options));
         let mut session = attached.map_err(|e| Error::new(e.to_string()))?;
         self.selection.refuse_sites(session.refused());
         self.tables(&mut meta);
@@ -233,13 +234,7 @@ impl Threads {
         writer.append_all(key, records)
     }
 
-    fn drain_rings(
-        &mut self,
-        rings: &mut Rings,
-        writer: &mut TraceWriter,
-        pid: i32,
-        all: bool,
-    ) -> Result<()> {
+    fn drain_rings(&mut self, rings: &mut Rings, writer: &mut TraceWriter, pid: i32, all: bool) -> Result<()> {
         let mut outcome = Ok(());
         rings.drain(all, |ring, records| {
             if outcome.is_ok() {
@@ -258,5 +253,4 @@ impl Threads {
         self.keys.insert(ring, key);
         Ok(key)
     }
-
 }
