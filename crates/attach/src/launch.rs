@@ -88,6 +88,7 @@ fn run_to_entry(pid: i32) -> Result<(), Error> {
     memory.write_all_at(&[0xcc], entry).map_err(lost)?;
     ptrace::cont(pid, 0).map_err(lost)?;
     expect_trap(pid)?;
+    preflight::features(pid)?;
     let mut regs = ptrace::regs(pid).map_err(lost)?;
     if regs.rip != entry + 1 {
         return Err(Error::Damaged(

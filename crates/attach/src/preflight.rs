@@ -41,7 +41,7 @@ pub fn check(pid: i32) -> Result<(), Error> {
             return Err(Error::Seccomp(pid));
         }
     }
-    cpu(pid)
+    features(pid)
 }
 
 /// Whether the process runs a program of the kind that can be traced.
@@ -62,8 +62,14 @@ pub fn program(pid: i32) -> Result<(), Error> {
     }
 }
 
-/// The probe finds a thread's ring by the FS and GS bases (`RDFSBASE`, `RDGSBASE`).
-fn cpu(pid: i32) -> Result<(), Error> {
+/// Whether CPU and kernel give the process what the probe needs: it finds a thread's ring by the FS and GS bases
+/// (`RDFSBASE`, `RDGSBASE`), and the copy of a displaced call pushes a return address that no shadow stack would know.
+pub fn features(pid: i32) -> Result<(), Error> {
+    if proc::status(pid).is_ok_and(|s| s.shadow_stack) {
+        return Err(Error::Unsupported(
+            "the program runs with a shadow stack (CET); start it with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off",
+        ));
+    }
     const HWCAP2_FSGSBASE: u64 = 1 << 1;
     match proc::auxv(pid, libc::AT_HWCAP2) {
         Ok(Some(caps)) if caps & HWCAP2_FSGSBASE != 0 => Ok(()),

@@ -28,6 +28,8 @@ pub struct Status {
     pub sig_caught: u64,
     /// 0 none, 1 strict, 2 filter.
     pub seccomp: u32,
+    /// Whether a shadow stack guards its return addresses (CET SHSTK).
+    pub shadow_stack: bool,
     /// Whether the process has memory of its own to speak of (kernel threads have none).
     pub has_memory: bool,
 }
@@ -52,6 +54,7 @@ pub fn parse_status(text: &str) -> Status {
             "SigIgn" => status.sig_ignored = mask(),
             "SigCgt" => status.sig_caught = mask(),
             "Seccomp" => status.seccomp = number() as u32,
+            "x86_Thread_features" => status.shadow_stack = value.split_whitespace().any(|f| f == "shstk"),
             "VmSize" => status.has_memory = true,
             _ => {}
         }
@@ -193,11 +196,12 @@ mod tests {
     #[test]
     fn status_lines() {
         let text = "Name:\tpython3\nState:\tS (sleeping)\nTgid:\t42\nTracerPid:\t7\nUid:\t1\t2\t3\t4\nVmSize:\t 8 kB\n\
+                    x86_Thread_features:\tshstk \n\
                     SigPnd:\t0000000000000010\nSigBlk:\tfffffffe7ffbfeff\nSigCgt:\t0000000000000002\nSeccomp:\t2\n";
         let status = parse_status(text);
         assert_eq!((status.name.as_str(), status.state, status.tgid, status.tracer), ("python3", 'S', 42, 7));
         assert_eq!((status.euid, status.sig_pending, status.seccomp), (2, 0x10, 2));
-        assert!(status.has_memory && status.sig_blocked >> 4 & 1 == 1);
+        assert!(status.has_memory && status.shadow_stack && status.sig_blocked >> 4 & 1 == 1);
     }
 
     #[test]
