@@ -10,6 +10,7 @@ use textpoke_core::journal::Header;
 use textpoke_linux::Published;
 use textpoke_trace::Control;
 use textpoke_trace::layout::{JOURNAL_BYTES, PAGE, SITE_BYTES};
+use textpoke_trace::local::LocalHeader;
 use textpoke_trace::params::Params;
 use textpoke_trace::table::{PUBLISHED_BYTES, TableHeader};
 
@@ -43,6 +44,12 @@ pub fn params() -> &'static Params {
 pub fn control() -> &'static Control {
     // SAFETY: mapped for as long as code of the image runs that gets here; all fields are atomics.
     unsafe { &*(params().control.load(Relaxed) as *const Control) }
+}
+
+/// The start of LOCAL.
+pub fn local() -> &'static LocalHeader {
+    // SAFETY: as above.
+    unsafe { &*(params().local.load(Relaxed) as *const LocalHeader) }
 }
 
 /// The start of TABLE.

@@ -23,7 +23,7 @@ use textpoke_trace::control::{Control, Probes};
 use textpoke_trace::local::{LocalHeader, ThreadHeader};
 use textpoke_trace::params::Params;
 use textpoke_trace::record::{RECORD_BYTES, SITE_BITS};
-use textpoke_trace::ring::{Aligned, RingHeader, SLACK_SLOTS, state};
+use textpoke_trace::ring::{Aligned, RingHeader, state};
 
 /// Bytes below the stack pointer that a leaf function may use (System V ABI x86-64, 3.2.2); exits skip them.
 const RED_ZONE: usize = 128;
@@ -55,23 +55,25 @@ macro_rules! probe {
             "sub rdx, [rip + textpoke_params + {headers}]",
             "cmp rdx, [rip + textpoke_params + {headers_len}]",
             "jae 60f",
-            "rdfsbase rdx",
-            "inc rdx",
-            "cmp rdx, [rsi + {owner}]",
-            "jne 60f",
-            "mov rsi, [rsi + {ring}]",
-            // Is there room?
-            "3: mov rdx, [rsi + {head}]",
-            "cmp rdx, [rsi + {limit}]",
-            "jae 50f",
-            // The time before the reservation: between reservation and commit the fewest instructions must lie, for a
-            // handler that comes in there and does not return leaves a hole.
-            "4: rdtsc",
+            // The time as early as it is of use: the CPU does what follows meanwhile. And before the reservation, so that
+            // few instructions lie between that and the commit: a handler that comes there and does not return leaves a
+            // hole.
+            "rdtsc",
             "shl rdx, 32",
             "or rdx, rax",
+            "rdfsbase rax",
+            "cmp rax, [rsi + {owner}]",
+            "jne 60f",
+            // A handler may have forked since: then the header is zero here, in the child.
+            "mov rsi, [rsi + {ring}]",
+            "test rsi, rsi",
+            "jz 60f",
+            // Reserve first, look for room second: what a handler takes in between is behind this slot.
             "mov eax, {record}",
             "xadd [rsi + {head}], rax",
-            "and rax, [rsi + {mask}]",
+            "cmp rax, [rsi + {limit}]",
+            "jae 50f",
+            "4: and rax, [rsi + {mask}]",
             "add rax, [rsi + {slots}]",
             "lea rsi, [rsp + {sp}]",
             "shr rsi, 3",
@@ -88,18 +90,33 @@ macro_rules! probe {
             "pop rcx",
             "ret",
             // No room when last looked, or none ever: the tracer takes a ring back by setting its limit to 0 first.
-            "50: cmp dword ptr [rsi + {state}], {claimed}",
-            "jne 60f",
+            "50: push rdi",
+            "cmp dword ptr [rsi + {state}], {claimed}",
+            "jne 51f",
             // Look again how far the reader got. A handler that does the same in between may have stored a later limit;
             // ours is then too low, never too high.
-            "mov rdx, [rsi + {tail}]",
-            "add rdx, [rsi + {mask}]",
-            "sub rdx, {slack}",
-            "mov [rsi + {limit}], rdx",
-            "cmp [rsi + {head}], rdx",
-            "jb 4b",
+            "mov rdi, [rsi + {tail}]",
+            "add rdi, [rsi + {mask}]",
+            "inc rdi",
+            "mov [rsi + {limit}], rdi",
+            "cmp rax, rdi",
+            "jb 52f",
+            // Full. Give the slot back, unless a handler has found room meanwhile and taken one behind it: then this one is
+            // a hole, which the reader counts.
+            "mov rdi, rax",
+            "add rax, {record}",
+            "cmpxchg [rsi + {head}], rdi",
+            "pop rdi",
+            "jne 5b",
             "inc qword ptr [rsi + {lost}]",
             "jmp 5b",
+            "51: mov rdi, rax",
+            "add rax, {record}",
+            "cmpxchg [rsi + {head}], rdi",
+            "pop rdi",
+            "jmp 60f",
+            "52: pop rdi",
+            "jmp 4b",
             // Not our header. Probes switched off, or a fork child?
             "60: cmp dword ptr [rip + textpoke_params + {enabled}], 0",
             "je 5b",
@@ -114,9 +131,25 @@ macro_rules! probe {
             "mov rax, rdx",
             "sub rax, [rip + textpoke_params + {window_start}]",
             "cmp rax, [rip + textpoke_params + {window_len}]",
-            "jb 61f",
+            "jb 70f",
             "lock inc qword ptr [rsi + {foreign}]",
             "jmp 5b",
+            // Has a handler claimed a ring since the fast path looked?
+            "70: mov rax, rdx",
+            "sub rax, [rip + textpoke_params + {headers}]",
+            "cmp rax, [rip + textpoke_params + {headers_len}]",
+            "jae 71f",
+            "rdfsbase rax",
+            "cmp rax, [rdx + {owner}]",
+            "jne 71f",
+            "mov rax, [rdx + {ring}]",
+            "test rax, rax",
+            "jz 71f",
+            "cmp dword ptr [rax + {state}], {claimed}",
+            "je 2b",
+            // From 0, so that a handler's claim will show as a change.
+            "71: xor edx, edx",
+            "wrgsbase rdx",
             // A ticket for a free ring.
             "61: cmp dword ptr [rsi + {free}], 0",
             "jle 69f",
@@ -125,7 +158,7 @@ macro_rules! probe {
             "push rdi",
             "push r8",
             "push r11",
-            // At most once round. R8 = index, RDI = ring header, RDX = the GS base at the start.
+            // At most once round. R8 = index, RDI = ring header, RDX = 0, the GS base.
             "mov r8d, [rsi + {hint}]",
             "mov r11, [rip + textpoke_params + {ring_count}]",
             "62: dec r11",
@@ -157,7 +190,6 @@ macro_rules! probe {
             "add r8, [rip + textpoke_params + {headers}]",
             "mov [r8 + {ring}], rdi",
             "rdfsbase rax",
-            "inc rax",
             "mov [r8 + {owner}], rax",
             // A handler may have forked: then the header was written in the child, which must own none.
             "mov rax, [rip + textpoke_params + {local}]",
@@ -207,7 +239,6 @@ macro_rules! probe {
             tid = const offset_of!(RingHeader, tid),
             state = const offset_of!(RingHeader, state),
             tail = const offset_of!(RingHeader, tail),
-            slack = const SLACK_SLOTS * RECORD_BYTES - 1,
             claimed = const state::CLAIMED,
             free = const offset_of!(Control, probes) + offset_of!(Probes, free),
             hint = const offset_of!(Control, probes) + offset_of!(Probes, hint),

@@ -11,7 +11,7 @@ use textpoke_trace::control::{Control, ToSidecar, ToTracer};
 
 use crate::machine::{End, Order, perform};
 use crate::orphan;
-use crate::params::control;
+use crate::params::{control, local};
 use crate::talk::{Gone, Line};
 
 // Whatever the stack pointer is, as long as there is room below it.
@@ -32,6 +32,8 @@ extern "C" fn main() -> ! {
     const PR_SET_NAME: u32 = 15;
     // SAFETY: the kernel reads the name only. So that whoever looks at the process list knows what this is.
     let _ = unsafe { sys::prctl(PR_SET_NAME, [c"textpoke".as_ptr() as usize, 0, 0, 0]) };
+    // From here on the thread headers mean something; a fork child's copy is zero again.
+    local().alive.store(1, Relaxed);
     let line = Line::open(control());
     let registered = sync::register();
     line.say(ToTracer::Ready(registered.map_or_else(|errno| errno.0 as u32, |()| 0)));

@@ -237,12 +237,12 @@ fn a_traced_handler_is_recorded_and_loses_nothing_of_the_interrupted_event() {
         if recorded {
             assert_eq!(tally.lost, 0, "{path:?}, step {k}: {tally:?}");
         }
-        doubles += usize::from(bench.rig.claimed() > 1);
+        doubles += usize::from(path == Path::Claim && bench.rig.claimed() > 1);
         more
     });
-    // Two paths claim, with two kinds each. Only in the last instructions of a claim a handler's own claim comes too late
-    // to be noticed.
-    assert!(0 < doubles && doubles <= 4 * 11, "two rings for one thread in {doubles} cases");
+    // Only in the last instructions of a claim a handler's own claim comes too late to be noticed. (It costs a ring until
+    // the thread ends.)
+    assert!(0 < doubles && doubles <= 2 * 11, "two rings for one thread in {doubles} cases");
 }
 
 #[test]

@@ -11,7 +11,7 @@ pub const SITE_BYTES: usize = 56;
 pub const JOURNAL_BYTES: usize = 32;
 /// The most rings of one session.
 pub const MAX_RINGS: usize = 1 << 14;
-/// The least bytes of one ring: enough for its [slack](crate::ring::SLACK_SLOTS) and as much again.
+/// The least bytes of one ring: a page.
 pub const MIN_RING_BYTES: usize = 4096;
 /// The most bytes of one ring.
 pub const MAX_RING_BYTES: usize = 1 << 30;

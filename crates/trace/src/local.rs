@@ -15,7 +15,7 @@ pub const GS_WINDOW_END: u64 = 0x6f00_0000_0000;
 #[repr(C, align(64))]
 #[derive(Debug, Default)]
 pub struct LocalHeader {
-    /// 1 in the process that was attached to, 0 in its fork children.
+    /// 1 in the process that was attached to, from the sidecar's start on; 0 in its fork children.
     pub alive: AtomicU32,
 }
 
@@ -23,16 +23,10 @@ pub struct LocalHeader {
 #[repr(C, align(64))]
 #[derive(Debug, Default)]
 pub struct ThreadHeader {
-    /// FS base of the owner plus 1; 0 = nobody. New threads inherit the GS base of their creator, but never its FS base.
+    /// FS base of the owner. New threads inherit the GS base of their creator, but never its FS base.
     pub owner: AtomicU64,
-    /// Address of the [`RingHeader`](crate::RingHeader) in the target.
+    /// Address of the [`RingHeader`](crate::RingHeader) in the target; 0 = nobody owns this, whatever the owner says.
     pub ring: AtomicU64,
-}
-
-/// The value of [`ThreadHeader::owner`] for a thread with this FS base. Not the base itself, which is 0 in programs
-/// without a C library and would then match a wiped header.
-pub const fn owner(fs_base: u64) -> u64 {
-    fs_base.wrapping_add(1)
 }
 
 /// Offset of the header of ring `index` from the start of LOCAL.

@@ -5,10 +5,6 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
-/// [`Params::flags`]: the probe may not call gettid, because a system call filter might kill the thread for it. The ring's
-/// tid stays 0.
-pub const NO_GETTID: u32 = 1;
-
 /// Addresses and sizes, all as the target sees them. Fields of the fast path first, in one cache line.
 #[repr(C, align(64))]
 #[derive(Debug, Default)]
@@ -27,8 +23,8 @@ pub struct Params {
     pub ring_count: AtomicU64,
     /// 0: a probe on the slow path returns at once and touches neither LOCAL nor DATA.
     pub enabled: AtomicU32,
-    /// [`NO_GETTID`].
-    pub flags: AtomicU32,
+    /// Zero.
+    pub reserved: AtomicU32,
     /// [`GS_WINDOW_START`](crate::local::GS_WINDOW_START).
     pub window_start: AtomicU64,
     /// [`GS_WINDOW_END`](crate::local::GS_WINDOW_END) minus its start.

@@ -1,16 +1,12 @@
 //! A ring: one thread of the target writes records, the tracer reads them.
 //!
 //! The writer reserves a slot with one instruction (`xadd` on [`RingHeader::head`]), because a signal handler that is
-//! traced too may run between any two, and commits it by storing word 0 last. Positions count bytes since the ring was
+//! traced too may run between any two, gives it back if the ring is full, and commits it by storing word 0 last. Positions count bytes since the ring was
 //! made and never wrap. The reader takes committed slots in order, zeroes word 0 of each and then publishes how far it got.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::record::{RECORD_BYTES, Record};
-
-/// Slots that the writer leaves free when it decides that the ring is full: each signal handler that nests between this
-/// decision and the reservation may take one more.
-pub const SLACK_SLOTS: usize = 64;
 
 /// Values of [`RingHeader::state`].
 pub mod state {
@@ -24,10 +20,10 @@ pub mod state {
 #[repr(C, align(128))]
 #[derive(Debug, Default)]
 pub struct RingHeader {
-    /// Position of the next slot to reserve.
+    /// Position of the next slot to reserve. In a full ring it moves on for a moment and back.
     pub head: AtomicU64,
-    /// Position at which the writer looks at [`tail`](Self::tail) and [`state`](Self::state) again: `tail + bytes - slack`
-    /// when it last looked. 0 makes it look at once.
+    /// Position at which the writer looks at [`tail`](Self::tail) and [`state`](Self::state) again: `tail + bytes` when
+    /// it last looked. 0 makes it look at once.
     pub limit: AtomicU64,
     /// Records that were lost because the ring was full.
     pub lost: AtomicU64,
@@ -64,7 +60,7 @@ const _: () = assert!(size_of::<Slot>() == RECORD_BYTES && size_of::<RingHeader>
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holes {
     /// Stop there: its writer may be off the CPU, or in a signal handler. Only when the handler (or what came after it:
-    /// it may have jumped out and never come back) has filled half of the ring behind it, go on.
+    /// it may have jumped out and never come back) has filled half of the ring behind the slot, go on.
     Wait,
     /// Nobody will commit it any more: go on.
     Skip,
@@ -104,7 +100,7 @@ impl Reader {
             let slot = &slots[(self.tail as usize / RECORD_BYTES) & mask];
             let tsc = slot.commit.load(Ordering::Acquire);
             if tsc == 0 {
-                if holes == Holes::Wait && self.pending(header, bytes) <= bytes / 2 {
+                if holes == Holes::Wait && !self.is_abandoned(header, slots) {
                     break;
                 }
                 skipped += 1;
@@ -135,6 +131,15 @@ impl Reader {
         let distance = header.head.load(Ordering::Acquire).wrapping_sub(self.tail);
         // Threads that share one FS base race for one ring and may set its head back.
         if distance as i64 <= 0 { 0 } else { distance.min(bytes) & !(RECORD_BYTES as u64 - 1) }
+    }
+
+    /// Whether the slot at the tail, reserved and not committed, is behind the times: half a ring was reserved after it,
+    /// and some of that is committed. (In a full ring a slot that is about to be given back has nothing behind it.)
+    fn is_abandoned(&self, header: &RingHeader, slots: &[Slot]) -> bool {
+        let pending = self.pending(header, size_of_val(slots) as u64) as usize / RECORD_BYTES;
+        let first = self.tail as usize / RECORD_BYTES;
+        let committed = |i: usize| slots[(first + i) & (slots.len() - 1)].commit.load(Ordering::Relaxed) != 0;
+        pending > slots.len() / 2 && (1..pending).any(committed)
     }
 
     fn mark(&mut self, count: &mut u64, sink: &mut impl FnMut([u64; 2])) {
@@ -168,15 +173,17 @@ mod tests {
 
         fn reserve(&self) -> Option<usize> {
             let h = &self.header;
-            if h.head.load(Ordering::Relaxed) >= h.limit.load(Ordering::Relaxed) {
-                let room = ((SLOTS - SLACK_SLOTS) * RECORD_BYTES) as u64;
-                h.limit.store(h.tail.0.load(Ordering::Acquire) + room, Ordering::Relaxed);
-                if h.head.load(Ordering::Relaxed) >= h.limit.load(Ordering::Relaxed) {
+            let at = h.head.fetch_add(RECORD_BYTES as u64, Ordering::Relaxed);
+            if at >= h.limit.load(Ordering::Relaxed) {
+                let limit = h.tail.0.load(Ordering::Acquire) + (SLOTS * RECORD_BYTES) as u64;
+                h.limit.store(limit, Ordering::Relaxed);
+                if at >= limit {
+                    h.head.fetch_sub(RECORD_BYTES as u64, Ordering::Relaxed);
                     h.lost.fetch_add(1, Ordering::Relaxed);
                     return None;
                 }
             }
-            Some(h.head.fetch_add(RECORD_BYTES as u64, Ordering::Relaxed) as usize / RECORD_BYTES % SLOTS)
+            Some(at as usize / RECORD_BYTES % SLOTS)
         }
 
         fn commit(&self, slot: usize, tsc: u64) {
@@ -217,7 +224,7 @@ mod tests {
     #[test]
     fn a_full_ring_loses_and_says_where() {
         let (ring, mut reader) = (Ring::new(), Reader::default());
-        let room = (SLOTS - SLACK_SLOTS) as u64;
+        let room = SLOTS as u64;
         for i in 1..=room + 5 {
             assert_eq!(ring.write(i), i <= room);
         }
@@ -255,6 +262,21 @@ mod tests {
         let got = drain(&mut reader, &ring, Holes::Wait);
         assert_eq!(got[0], Record::lost(1, 1));
         assert_eq!(times(&got[1..=written as usize]), (1..=written).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_full_ring_that_is_about_to_give_a_slot_back_has_no_hole() {
+        let (ring, mut reader) = (Ring::new(), Reader::default());
+        for i in 1..=SLOTS as u64 {
+            assert!(ring.write(i));
+        }
+        ring.header.head.fetch_add(RECORD_BYTES as u64, Ordering::Relaxed);
+        assert_eq!(drain(&mut reader, &ring, Holes::Wait).len(), SLOTS);
+        assert_eq!(drain(&mut reader, &ring, Holes::Wait), []);
+        ring.header.head.fetch_sub(RECORD_BYTES as u64, Ordering::Relaxed);
+        assert!(ring.write(7));
+        assert_eq!(times(&drain(&mut reader, &ring, Holes::Wait)), [7]);
+        assert_eq!(reader.lost(), 0);
     }
 
     #[test]
