@@ -6,25 +6,25 @@
 //! *thread ends*: the kernel then releases all tracees at once, and again stops none of them, which `PTRACE_DETACH` could
 //! not do.
 
+mod stops;
+mod traps;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
-use textpoke_core::isa::{Isa, X86_64};
-use textpoke_core::trap::{self, Effect, Resolution, Table};
 use textpoke_core::{Direction, Site};
 
 use crate::error::Error;
 use crate::proc;
-use crate::ptrace::{self, Event, Regs};
+use crate::ptrace::{self, Event};
+
+pub use stops::restart;
 
 /// How long a thread may take to answer an interrupt before the keeper gives up.
 pub const PATIENCE: Duration = Duration::from_secs(5);
-
-/// `si_code` of a signal that the kernel raised for an INT3.
-const SI_KERNEL: i32 = 0x80;
 
 /// What a tracee is to the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -363,170 +363,6 @@ impl Keeper {
         self.tracees.remove(&tid);
     }
 
-    /// A thread executed INT3: help it on as [`trap::resolve`] says, or let the program have its own trap.
-    fn on_trap(&mut self, tid: i32) {
-        if let Some(regs) = self.resolve_trap(tid) {
-            self.traps += 1;
-            if ptrace::set_regs(tid, &regs).is_ok() {
-                self.block_trap_again(tid);
-                resume(tid, 0);
-            }
-        } else {
-            resume(tid, libc::SIGTRAP);
-        }
-    }
-
-    fn resolve_trap(&self, tid: i32) -> Option<Regs> {
-        if ptrace::signal_code(tid).ok()? != SI_KERNEL {
-            return None;
-        }
-        let mut regs = ptrace::regs(tid).ok()?;
-        let at = regs.rip.wrapping_sub(X86_64::TRAP_PC_ADVANCE);
-        // A trap that is gone is executed again only where we ever put one: `INT 3` has a two-byte form too.
-        let behind = self.changed.partition_point(|s| s.addr <= at);
-        if behind == 0 || at >= self.changed[behind - 1].end() {
-            return None;
-        }
-        let mut byte = [0];
-        self.memory.read_exact_at(&mut byte, at).ok()?;
-        let table = self.table.as_ref().map(|(sites, dir)| Table { sites, dir: *dir });
-        let view = trap::Regs { flags: regs.eflags };
-        let Resolution::Do(effect) = trap::resolve::<X86_64>(table, at, &view, byte == X86_64::TRAP[..1]) else {
-            return None;
-        };
-        self.apply(&mut regs, effect).ok()?;
-        // The thread is not inside a system call: no restart logic may touch what we set.
-        regs.orig_rax = u64::MAX;
-        Some(regs)
-    }
-
-    fn apply(&self, regs: &mut Regs, effect: Effect) -> io::Result<()> {
-        match effect {
-            Effect::Goto { pc } => regs.rip = pc,
-            Effect::Call { ret, pc } => {
-                let sp = regs.rsp.wrapping_sub(8);
-                self.memory.write_all_at(&ret.to_le_bytes(), sp)?;
-                regs.rsp = sp;
-                regs.rip = pc;
-            }
-            Effect::Return { extra } => {
-                let mut word = [0; 8];
-                self.memory.read_exact_at(&mut word, regs.rsp)?;
-                regs.rip = u64::from_le_bytes(word);
-                regs.rsp = regs.rsp.wrapping_add(8 + u64::from(extra));
-            }
-            Effect::Set { reg, value, pc } => {
-                *general(regs, reg) = value;
-                regs.rip = pc;
-            }
-        }
-        Ok(())
-    }
-
-    /// For a thread that blocked SIGTRAP the kernel unblocked it to force the signal on it: block it again.
-    ///
-    /// Nothing tells whether it was blocked. Programs block synchronous signals one by one never, but all at once around
-    /// `fork`, `vfork` and thread creation: when the others are still blocked, this one was.
-    fn block_trap_again(&self, tid: i32) {
-        const OTHERS: u64 = bit(libc::SIGILL) | bit(libc::SIGFPE) | bit(libc::SIGSYS);
-        if let Ok(mask) = ptrace::signal_mask(tid)
-            && mask & OTHERS == OTHERS
-        {
-            let _ = ptrace::set_signal_mask(tid, mask | bit(libc::SIGTRAP));
-        }
-    }
-
-    fn would_be_ignored(&self, tid: i32, signal: i32) -> bool {
-        let by_default = matches!(signal, libc::SIGCHLD | libc::SIGURG | libc::SIGWINCH | libc::SIGCONT);
-        proc::status(tid)
-            .is_ok_and(|s| s.sig_ignored & bit(signal) != 0 || (by_default && s.sig_caught & bit(signal) == 0))
-    }
-
-    /// A stop that the program must not notice: a few system calls answer EINTR to it although no handler runs. Those are
-    /// started again.
-    pub fn undisturb(&self, tid: i32) {
-        let Ok(mut regs) = ptrace::regs(tid) else { return };
-        let interrupted = regs.rax as i64 == -i64::from(libc::EINTR);
-        let call = regs.orig_rax as i64;
-        if !interrupted || call < 0 || call == libc::SYS_close || self.handler_is_due(tid) {
-            return;
-        }
-        restart(&mut regs, call as u64);
-        let _ = ptrace::set_regs(tid, &regs);
-    }
-
-    fn handler_is_due(&self, tid: i32) -> bool {
-        proc::status(tid).is_ok_and(|s| (s.sig_pending | s.shared_pending) & !s.sig_blocked & s.sig_caught != 0)
-    }
-
-    /// Stops one thread that is running, for as long as `visit` takes. `None` when it ended instead.
-    pub fn visit<T>(
-        &mut self,
-        tid: i32,
-        visit: impl FnOnce(&mut Self, i32, &mut Regs) -> T,
-    ) -> Result<Option<T>, Error> {
-        if ptrace::interrupt(tid).is_err() {
-            return Ok(None);
-        }
-        loop {
-            match self.next_event(tid)? {
-                Event::Stop => break,
-                Event::Ended => {
-                    self.handle(tid, Event::Ended)?;
-                    self.alive()?;
-                    return Ok(None);
-                }
-                Event::GroupStop(signal) => {
-                    let answer = self.look(tid, visit);
-                    self.handle(tid, Event::GroupStop(signal))?;
-                    return Ok(answer);
-                }
-                other => self.handle(tid, other)?,
-            }
-            self.alive()?;
-        }
-        self.undisturb(tid);
-        let answer = self.look(tid, visit);
-        resume(tid, 0);
-        Ok(answer)
-    }
-
-    /// Stops a thread and leaves it stopped. `false` when it ended instead.
-    pub fn stop(&mut self, tid: i32) -> Result<bool, Error> {
-        if ptrace::interrupt(tid).is_err() {
-            return Ok(false);
-        }
-        loop {
-            match self.next_event(tid)? {
-                Event::Stop | Event::GroupStop(_) => return Ok(true),
-                Event::Ended => {
-                    self.handle(tid, Event::Ended)?;
-                    self.alive()?;
-                    return Ok(false);
-                }
-                other => self.handle(tid, other)?,
-            }
-            self.alive()?;
-        }
-    }
-
-    /// Takes hold of a sidecar that runs on its own, and stops it.
-    pub fn capture(&mut self, sidecar: i32) -> Result<(), Error> {
-        ptrace::seize(sidecar, ptrace::OPTIONS).map_err(|_| Error::SidecarLost)?;
-        self.tracees.insert(sidecar, Kind::Sidecar);
-        if self.stop(sidecar)? { Ok(()) } else { Err(Error::SidecarLost) }
-    }
-
-    fn look<T>(&mut self, tid: i32, visit: impl FnOnce(&mut Self, i32, &mut Regs) -> T) -> Option<T> {
-        let mut regs = ptrace::regs(tid).ok()?;
-        let before = regs.rip;
-        let answer = visit(self, tid, &mut regs);
-        if regs.rip != before {
-            let _ = ptrace::set_regs(tid, &regs);
-        }
-        Some(answer)
-    }
-
     /// Before the keeper's thread ends: whoever is stopped at this moment is handled, so that the kernel's release finds
     /// only running threads.
     fn leave_nobody_stopped(&mut self) {
@@ -542,12 +378,6 @@ impl Keeper {
     }
 }
 
-/// Makes a stopped thread execute its system call instruction again, with this number in RAX.
-pub fn restart(regs: &mut Regs, number: u64) {
-    regs.rax = number;
-    regs.rip = regs.rip.wrapping_sub(2);
-}
-
 fn resume(tid: i32, signal: i32) {
     // The only failure is that the thread was killed meanwhile; its end is reported as an event.
     let _ = ptrace::cont(tid, signal);
@@ -560,26 +390,4 @@ fn is_thread_of(pid: i32, tid: i32) -> bool {
 /// The bit of a signal in a mask.
 pub const fn bit(signal: i32) -> u64 {
     1 << (signal - 1)
-}
-
-/// A general register by its number in instruction encodings.
-fn general(regs: &mut Regs, number: u8) -> &mut u64 {
-    match number & 15 {
-        0 => &mut regs.rax,
-        1 => &mut regs.rcx,
-        2 => &mut regs.rdx,
-        3 => &mut regs.rbx,
-        4 => &mut regs.rsp,
-        5 => &mut regs.rbp,
-        6 => &mut regs.rsi,
-        7 => &mut regs.rdi,
-        8 => &mut regs.r8,
-        9 => &mut regs.r9,
-        10 => &mut regs.r10,
-        11 => &mut regs.r11,
-        12 => &mut regs.r12,
-        13 => &mut regs.r13,
-        14 => &mut regs.r14,
-        _ => &mut regs.r15,
-    }
 }

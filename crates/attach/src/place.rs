@@ -84,7 +84,7 @@ mod tests {
     fn low_programs_get_a_place_above() {
         let maps = [map(0x40_0000, 0x80_0000)];
         let at = near(&maps, 0x40_1000, 0x70_0000, 0x100_0000).unwrap();
-        assert!(at >= 0x80_0000 && at < 0x1_0000_0000, "{at:#x}");
+        assert!((0x80_0000..0x1_0000_0000).contains(&at), "{at:#x}");
     }
 
     #[test]

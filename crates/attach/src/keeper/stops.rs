@@ -1,0 +1,105 @@
+//! Stopping single threads for a moment, such that the program does not notice.
+
+use super::{Keeper, Kind, bit, resume};
+use crate::error::Error;
+use crate::proc;
+use crate::ptrace::{self, Event, Regs};
+
+impl Keeper {
+    /// Stops one thread that is running, for as long as `visit` takes. `None` when it ended instead.
+    pub fn visit<T>(
+        &mut self,
+        tid: i32,
+        visit: impl FnOnce(&mut Self, i32, &mut Regs) -> T,
+    ) -> Result<Option<T>, Error> {
+        if ptrace::interrupt(tid).is_err() {
+            return Ok(None);
+        }
+        loop {
+            match self.next_event(tid)? {
+                Event::Stop => break,
+                Event::Ended => {
+                    self.handle(tid, Event::Ended)?;
+                    self.alive()?;
+                    return Ok(None);
+                }
+                Event::GroupStop(signal) => {
+                    let answer = self.look(tid, visit);
+                    self.handle(tid, Event::GroupStop(signal))?;
+                    return Ok(answer);
+                }
+                other => self.handle(tid, other)?,
+            }
+            self.alive()?;
+        }
+        self.undisturb(tid);
+        let answer = self.look(tid, visit);
+        resume(tid, 0);
+        Ok(answer)
+    }
+
+    /// Stops a thread and leaves it stopped. `false` when it ended instead.
+    pub fn stop(&mut self, tid: i32) -> Result<bool, Error> {
+        if ptrace::interrupt(tid).is_err() {
+            return Ok(false);
+        }
+        loop {
+            match self.next_event(tid)? {
+                Event::Stop | Event::GroupStop(_) => return Ok(true),
+                Event::Ended => {
+                    self.handle(tid, Event::Ended)?;
+                    self.alive()?;
+                    return Ok(false);
+                }
+                other => self.handle(tid, other)?,
+            }
+            self.alive()?;
+        }
+    }
+
+    /// Takes hold of a sidecar that runs on its own, and stops it.
+    pub fn capture(&mut self, sidecar: i32) -> Result<(), Error> {
+        ptrace::seize(sidecar, ptrace::OPTIONS).map_err(|_| Error::SidecarLost)?;
+        self.tracees.insert(sidecar, Kind::Sidecar);
+        if self.stop(sidecar)? { Ok(()) } else { Err(Error::SidecarLost) }
+    }
+
+    fn look<T>(&mut self, tid: i32, visit: impl FnOnce(&mut Self, i32, &mut Regs) -> T) -> Option<T> {
+        let mut regs = ptrace::regs(tid).ok()?;
+        let before = regs.rip;
+        let answer = visit(self, tid, &mut regs);
+        if regs.rip != before {
+            let _ = ptrace::set_regs(tid, &regs);
+        }
+        Some(answer)
+    }
+
+    pub(super) fn would_be_ignored(&self, tid: i32, signal: i32) -> bool {
+        let by_default = matches!(signal, libc::SIGCHLD | libc::SIGURG | libc::SIGWINCH | libc::SIGCONT);
+        proc::status(tid)
+            .is_ok_and(|s| s.sig_ignored & bit(signal) != 0 || (by_default && s.sig_caught & bit(signal) == 0))
+    }
+
+    /// A stop that the program must not notice: a few system calls answer EINTR to it although no handler runs. Those are
+    /// started again.
+    pub fn undisturb(&self, tid: i32) {
+        let Ok(mut regs) = ptrace::regs(tid) else { return };
+        let interrupted = regs.rax as i64 == -i64::from(libc::EINTR);
+        let call = regs.orig_rax as i64;
+        if !interrupted || call < 0 || call == libc::SYS_close || self.handler_is_due(tid) {
+            return;
+        }
+        restart(&mut regs, call as u64);
+        let _ = ptrace::set_regs(tid, &regs);
+    }
+
+    fn handler_is_due(&self, tid: i32) -> bool {
+        proc::status(tid).is_ok_and(|s| (s.sig_pending | s.shared_pending) & !s.sig_blocked & s.sig_caught != 0)
+    }
+}
+
+/// Makes a stopped thread execute its system call instruction again, with this number in RAX.
+pub fn restart(regs: &mut Regs, number: u64) {
+    regs.rax = number;
+    regs.rip = regs.rip.wrapping_sub(2);
+}

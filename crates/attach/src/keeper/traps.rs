@@ -1,0 +1,110 @@
+//! Helping threads on that ran into a trap byte.
+
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use textpoke_core::isa::{Isa, X86_64};
+use textpoke_core::trap::{self, Effect, Resolution, Table};
+
+use super::{Keeper, bit, resume};
+use crate::ptrace::{self, Regs};
+
+/// `si_code` of a signal that the kernel raised for an INT3.
+const SI_KERNEL: i32 = 0x80;
+
+impl Keeper {
+    /// A thread executed INT3: help it on as [`trap::resolve`] says, or let the program have its own trap.
+    pub(super) fn on_trap(&mut self, tid: i32) {
+        if let Some(regs) = self.resolve_trap(tid) {
+            self.traps += 1;
+            if ptrace::set_regs(tid, &regs).is_ok() {
+                self.block_trap_again(tid);
+                resume(tid, 0);
+            }
+        } else {
+            resume(tid, libc::SIGTRAP);
+        }
+    }
+
+    fn resolve_trap(&self, tid: i32) -> Option<Regs> {
+        if ptrace::signal_code(tid).ok()? != SI_KERNEL {
+            return None;
+        }
+        let mut regs = ptrace::regs(tid).ok()?;
+        let at = regs.rip.wrapping_sub(X86_64::TRAP_PC_ADVANCE);
+        // A trap that is gone is executed again only where we ever put one: `INT 3` has a two-byte form too.
+        let behind = self.changed.partition_point(|s| s.addr <= at);
+        if behind == 0 || at >= self.changed[behind - 1].end() {
+            return None;
+        }
+        let mut byte = [0];
+        self.memory.read_exact_at(&mut byte, at).ok()?;
+        let table = self.table.as_ref().map(|(sites, dir)| Table { sites, dir: *dir });
+        let view = trap::Regs { flags: regs.eflags };
+        let Resolution::Do(effect) = trap::resolve::<X86_64>(table, at, &view, byte == X86_64::TRAP[..1]) else {
+            return None;
+        };
+        self.apply(&mut regs, effect).ok()?;
+        // The thread is not inside a system call: no restart logic may touch what we set.
+        regs.orig_rax = u64::MAX;
+        Some(regs)
+    }
+
+    fn apply(&self, regs: &mut Regs, effect: Effect) -> io::Result<()> {
+        match effect {
+            Effect::Goto { pc } => regs.rip = pc,
+            Effect::Call { ret, pc } => {
+                let sp = regs.rsp.wrapping_sub(8);
+                self.memory.write_all_at(&ret.to_le_bytes(), sp)?;
+                regs.rsp = sp;
+                regs.rip = pc;
+            }
+            Effect::Return { extra } => {
+                let mut word = [0; 8];
+                self.memory.read_exact_at(&mut word, regs.rsp)?;
+                regs.rip = u64::from_le_bytes(word);
+                regs.rsp = regs.rsp.wrapping_add(8 + u64::from(extra));
+            }
+            Effect::Set { reg, value, pc } => {
+                *general(regs, reg) = value;
+                regs.rip = pc;
+            }
+        }
+        Ok(())
+    }
+
+    /// For a thread that blocked SIGTRAP the kernel unblocked it to force the signal on it: block it again.
+    ///
+    /// Nothing tells whether it was blocked. Programs block synchronous signals one by one never, but all at once around
+    /// `fork`, `vfork` and thread creation: when the others are still blocked, this one was.
+    fn block_trap_again(&self, tid: i32) {
+        const OTHERS: u64 = bit(libc::SIGILL) | bit(libc::SIGFPE) | bit(libc::SIGSYS);
+        if let Ok(mask) = ptrace::signal_mask(tid)
+            && mask & OTHERS == OTHERS
+        {
+            let _ = ptrace::set_signal_mask(tid, mask | bit(libc::SIGTRAP));
+        }
+    }
+}
+
+/// A general register by its number in instruction encodings.
+fn general(regs: &mut Regs, number: u8) -> &mut u64 {
+    match number & 15 {
+        0 => &mut regs.rax,
+        1 => &mut regs.rcx,
+        2 => &mut regs.rdx,
+        3 => &mut regs.rbx,
+        4 => &mut regs.rsp,
+        5 => &mut regs.rbp,
+        6 => &mut regs.rsi,
+        7 => &mut regs.rdi,
+        8 => &mut regs.r8,
+        9 => &mut regs.r9,
+        10 => &mut regs.r10,
+        11 => &mut regs.r11,
+        12 => &mut regs.r12,
+        13 => &mut regs.r13,
+        14 => &mut regs.r14,
+        _ => &mut regs.r15,
+    }
+}
