@@ -11,7 +11,7 @@
 //! that switched to an alternate stack lead on to the stack they interrupted. Stacks of coroutines that no thread runs
 //! are not known to anybody and not searched.
 
-use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use core::sync::atomic::{AtomicI32, AtomicU64, Ordering::SeqCst};
 use std::vec::Vec;
 
 use textpoke_core::trap::{Resolution, resolve};
@@ -27,18 +27,23 @@ use crate::ucontext::{UContext, USER_SEGMENTS};
 /// How long to wait for all threads, in nanoseconds.
 const PATIENCE: u64 = 2_000_000_000;
 
-/// Upper half of the data that comes with a request; the lower half is its number.
+/// How many threads are asked at once.
+const SLOTS: usize = 64;
+
+/// Upper half of the data that comes with a request; below are 24 bits of its number and 8 of the slot for the answer.
 const MAGIC: u64 = 0x7470_6f6b << 32;
 
 /// The number of the request in flight, 0 for none.
 static ASKED: AtomicU64 = AtomicU64::new(0);
-/// The number of the last answered request, times 4, plus an [`Answer`].
-static ANSWERED: AtomicU64 = AtomicU64::new(0);
+/// For each slot the number of the last answered request, times 4, plus an [`Answer`].
+static ANSWERED: [AtomicU64; SLOTS] = [const { AtomicU64::new(0) }; SLOTS];
 /// Address and length of the stacks that may be searched: an array of `(start, end)`.
 static STACKS: AtomicU64 = AtomicU64::new(0);
 static STACKS_LEN: AtomicU64 = AtomicU64::new(0);
-/// Numbers are never used twice, so that an answer that comes too late is not taken for another one's.
-static NUMBERS: AtomicU64 = AtomicU64::new(1);
+/// The signal that is in use, 0 for none.
+static BORROWED: AtomicI32 = AtomicI32::new(0);
+/// Numbers are not used again for a long time, so that an answer that comes too late is not taken for another one's.
+static NUMBERS: AtomicU64 = AtomicU64::new(0);
 
 /// What a look at a thread tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +52,8 @@ enum Answer {
     Inside = 1,
     /// It ran meanwhile, or its stack is not known yet: look again.
     Unclear = 2,
+    /// It runs: only itself can tell.
+    Running = 3,
 }
 
 /// Mappings that may be stacks, as `(start, end)`, ascending.
@@ -57,36 +64,59 @@ pub(crate) fn await_none_inside(sites: &[Site], keep: &mut Vec<Stacks>) -> Resul
     if sites.iter().all(|site| site.inner == 0) {
         return Ok(());
     }
-    let end = sys::now() + PATIENCE;
-    let tasks = Tasks::open()?;
     let mut pager = None;
-    let mut outside: Vec<i32> = Vec::new();
-    let result = loop {
-        let stacks = stacks()?;
-        let mut last = None;
-        for tid in tasks.list()? {
-            if outside.contains(&tid) {
-                continue;
-            }
-            match look(&tasks, tid, sites, &stacks, &mut pager, end)? {
-                Answer::Outside => outside.push(tid),
-                answer => last = last.max(Some(answer as u8)),
-            }
-        }
-        keep.push(stacks);
-        if last.is_none() {
-            break Ok(());
-        }
-        if sys::now() >= end {
-            let inside = sites.iter().find(|site| site.inner != 0).map_or(0, |site| site.addr);
-            break Err(if last == Some(Answer::Inside as u8) { Cause::Inside(inside) } else { Cause::TimedOut });
-        }
-        sys::nap(100_000);
-    };
+    let result = watch(sites, keep, &mut pager);
     if let Some(pager) = pager {
         pager.release();
     }
     result
+}
+
+fn watch(sites: &[Site], keep: &mut Vec<Stacks>, pager: &mut Option<Pager>) -> Result<(), Cause> {
+    let end = sys::now() + PATIENCE;
+    let tasks = Tasks::open()?;
+    let mut outside: Vec<i32> = Vec::new();
+    loop {
+        // Kept before anybody can learn of it.
+        keep.push(stacks()?);
+        let stacks = keep.last().map_or(&[][..], |stacks| stacks);
+        let left: Vec<i32> = match tasks.list() {
+            Ok(tids) => tids.into_iter().filter(|tid| !outside.contains(tid)).collect(),
+            // Threads come and go too fast for a list; not for ever.
+            Err(Errno::AGAIN) if sys::now() < end => continue,
+            Err(errno) => return Err(errno.into()),
+        };
+        let (mut worst, mut running) = (Answer::Outside, Vec::new());
+        let mut note = |tid: i32, answer: Answer| match answer {
+            Answer::Outside => outside.push(tid),
+            // Inside is what is told if it comes to that.
+            answer if worst != Answer::Inside => worst = answer,
+            _ => {}
+        };
+        for tid in left {
+            match look(&tasks, tid, sites, stacks) {
+                Answer::Running => running.push(tid),
+                answer => note(tid, answer),
+            }
+        }
+        if !running.is_empty() && pager.is_none() {
+            *pager = Some(Pager::new()?);
+        }
+        if let Some(pager) = pager {
+            // All at once: each must wait for its turn on a CPU, so that one after the other would take a turn each.
+            for tids in running.chunks(SLOTS) {
+                pager.ask(tids, stacks, end, &mut note)?;
+            }
+        }
+        if worst == Answer::Outside {
+            return Ok(());
+        }
+        if sys::now() >= end {
+            let inside = sites.iter().find(|site| site.inner != 0).map_or(0, |site| site.addr);
+            return Err(if worst == Answer::Inside { Cause::Inside(inside) } else { Cause::TimedOut });
+        }
+        sys::nap(100_000);
+    }
 }
 
 fn stacks() -> Result<Stacks, Cause> {
@@ -94,42 +124,31 @@ fn stacks() -> Result<Stacks, Cause> {
     Ok(all.map(|m| (m.range.start, m.range.end)).collect())
 }
 
-fn look(
-    tasks: &Tasks,
-    tid: i32,
-    sites: &[Site],
-    stacks: &Stacks,
-    pager: &mut Option<Pager>,
-    end: u64,
-) -> Result<Answer, Cause> {
+fn look(tasks: &Tasks, tid: i32, sites: &[Site], stacks: &[(u64, u64)]) -> Answer {
     if tid == sys::gettid() {
         let mark = 0u64;
-        return Ok(search(&raw const mark as u64, sites, stacks));
+        return search(&raw const mark as u64, sites, stacks);
     }
     // A thread that runs now mostly sleeps in a moment, and then need not be interrupted.
     for _ in 0..3 {
-        let Some(before) = tasks.status(tid) else { return Ok(Answer::Outside) };
+        let Some(before) = tasks.status(tid) else { return Answer::Outside };
         if b"ZX".contains(&before.state) || tasks.is_worker(tid) != Some(false) {
-            return Ok(Answer::Outside);
+            return Answer::Outside;
         }
         match tasks.place(tid) {
-            None => return Ok(Answer::Outside),
+            None => return Answer::Outside,
             Some(Place::Running) => sys::yield_now(),
             Some(place @ Place::Asleep { sp, pc }) => {
                 if is_boundary(pc, sites) {
-                    return Ok(Answer::Inside);
+                    return Answer::Inside;
                 }
                 let answer = search(sp, sites, stacks);
                 let same = tasks.status(tid).is_some_and(|now| now.switches == before.switches);
-                return Ok(if same && tasks.place(tid) == Some(place) { answer } else { Answer::Unclear });
+                return if same && tasks.place(tid) == Some(place) { answer } else { Answer::Unclear };
             }
         }
     }
-    let pager = match pager {
-        Some(pager) => pager,
-        None => pager.insert(Pager::new()?),
-    };
-    pager.ask(tid, stacks, end)
+    Answer::Running
 }
 
 /// A signal that nobody else uses, while it is borrowed.
@@ -144,29 +163,48 @@ impl Pager {
         let free = |sig: &i32| handler::current(*sig).is_ok_and(|action| action.handler == SIG_DFL);
         let Some(signal) = (40..=64).rev().find(free) else { return Err(Cause::Unsupported) };
         let action = Action::for_traps(on_request, true);
+        BORROWED.store(signal, SeqCst);
         // SAFETY: `on_request` is async-signal-safe.
         unsafe { sys::rt_sigaction(signal, &raw const action, core::ptr::null_mut()) }?;
         Ok(Self { signal, unanswered: false })
     }
 
-    fn ask(&mut self, tid: i32, stacks: &Stacks, end: u64) -> Result<Answer, Cause> {
-        let number = NUMBERS.fetch_add(1, SeqCst) & u64::from(u32::MAX);
+    /// Has up to [`SLOTS`] threads look at themselves.
+    fn ask(
+        &mut self,
+        tids: &[i32],
+        stacks: &[(u64, u64)],
+        end: u64,
+        note: &mut impl FnMut(i32, Answer),
+    ) -> Result<(), Cause> {
+        let number = 1 + NUMBERS.fetch_add(1, SeqCst) % 0xff_ffff;
         STACKS.store(stacks.as_ptr() as u64, SeqCst);
         STACKS_LEN.store(stacks.len() as u64, SeqCst);
         ASKED.store(number, SeqCst);
         let pid = sys::getpid();
-        let answer = match sys::sigqueue_thread(pid, tid, self.signal, &Info::queued(pid, MAGIC | number)) {
-            Ok(()) => self.wait(number, tid, end),
-            Err(Errno::SRCH) => Ok(Answer::Outside),
-            Err(errno) => Err(errno.into()),
-        };
+        let mut result = Ok(());
+        let mut asked = Vec::new();
+        for (slot, &tid) in tids.iter().enumerate() {
+            match sys::sigqueue_thread(pid, tid, self.signal, &Info::queued(pid, MAGIC | number << 8 | slot as u64)) {
+                Ok(()) => asked.push((slot, tid)),
+                Err(Errno::SRCH) => note(tid, Answer::Outside),
+                Err(errno) => result = Err(errno.into()),
+            }
+        }
+        for (slot, tid) in asked {
+            let answer = self.wait(number, slot, tid, end);
+            match answer {
+                Ok(answer) => note(tid, answer),
+                Err(cause) => result = Err(cause),
+            }
+        }
         ASKED.store(0, SeqCst);
-        answer
+        result
     }
 
-    fn wait(&mut self, number: u64, tid: i32, end: u64) -> Result<Answer, Cause> {
+    fn wait(&mut self, number: u64, slot: usize, tid: i32, end: u64) -> Result<Answer, Cause> {
         loop {
-            let answered = ANSWERED.load(SeqCst);
+            let answered = ANSWERED[slot].load(SeqCst);
             if answered >> 2 == number {
                 return Ok(match answered & 3 {
                     0 => Answer::Outside,
@@ -189,9 +227,17 @@ impl Pager {
     /// Gives the signal back, unless somebody still has it pending and would die of its default action.
     fn release(self) {
         if !self.unanswered {
-            // SAFETY: no handler is involved.
-            let _ = unsafe { sys::rt_sigaction(self.signal, &Action::DEFAULT, core::ptr::null_mut()) };
+            give_back();
         }
+    }
+}
+
+/// Gives a borrowed signal back; for a fork child, in which nobody has it pending.
+pub(crate) fn give_back() {
+    let signal = BORROWED.swap(0, SeqCst);
+    if signal != 0 {
+        // SAFETY: no handler is involved.
+        let _ = unsafe { sys::rt_sigaction(signal, &Action::DEFAULT, core::ptr::null_mut()) };
     }
 }
 
@@ -199,7 +245,8 @@ impl Pager {
 unsafe extern "C" fn on_request(_: i32, info: *mut Info, context: *mut UContext) {
     // SAFETY: the kernel's pointers into this thread's signal frame.
     let (info, context) = unsafe { (&*info, &mut *context) };
-    let Some(number) = info.value.checked_sub(MAGIC).filter(|_| info.code == CODE_QUEUE) else { return };
+    let Some(request) = info.value.checked_sub(MAGIC).filter(|_| info.code == CODE_QUEUE) else { return };
+    let (number, Some(slot)) = (request >> 8, ANSWERED.get((request & 0xff) as usize)) else { return };
     // Inside the table before the number is compared: what is searched is freed only after the request has been taken
     // back and the table has been left by all.
     let Some(view) = published().enter() else { return };
@@ -220,7 +267,7 @@ unsafe extern "C" fn on_request(_: i32, info: *mut Info, context: *mut UContext)
     // SAFETY: see above.
     let stacks = unsafe { core::slice::from_raw_parts(start, len) };
     let answer = search(regs.rsp, table.sites, stacks);
-    ANSWERED.store(number << 2 | answer as u64, SeqCst);
+    slot.store(number << 2 | answer as u64, SeqCst);
 }
 
 fn is_boundary(pc: u64, sites: &[Site]) -> bool {

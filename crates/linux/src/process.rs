@@ -170,8 +170,9 @@ impl Held {
         let forked = guard.forked;
         let mut held = Self { _guard: guard };
         if forked {
-            // Handlers of the parent's other threads are counted in the copied table for ever.
+            // The kernel's registration may not have come along.
             held.engine().ready = false;
+            inside::give_back();
         }
         if !held.engine().ready {
             sync::register().map_err(|errno| Error::Setup("membarrier", errno))?;
@@ -188,6 +189,7 @@ impl Held {
     fn repair(&mut self, forked: bool) -> Result<(), Error> {
         let Some(unfinished) = self.engine().unfinished else {
             if forked {
+                // Handlers of the parent's other threads are counted in the copied table for ever.
                 handler::abandon_published();
             }
             return Ok(());
@@ -233,10 +235,13 @@ impl Held {
             None => drive(run, inner),
         };
         let syncs = live.syncs();
-        let left = core::mem::take(live.hooks()).finish();
+        let hooks = core::mem::take(live.hooks());
         if let Verdict::Broken(..) = verdict {
+            // The table stays, and handlers in it.
+            core::mem::forget(hooks);
             return (verdict, syncs);
         }
+        let left = hooks.finish();
         self.engine().unfinished = None;
         if left {
             // SAFETY: both made by `Box::leak`; the table is withdrawn, and nobody is inside.
@@ -370,8 +375,9 @@ pub fn can_trap() -> Result<(), Error> {
 
 /// Performs one batch on this process while its threads run.
 ///
-/// Waits for a batch of another thread. Must not be called in a signal handler. A fork child may call it: a batch that
-/// was under way in the parent is undone first.
+/// Waits for a batch of another thread. Must not be called in a signal handler, and no signal handler that runs on the
+/// calling thread meanwhile may fork. A fork child may call it: a batch that another thread of the parent had under way
+/// is undone first.
 ///
 /// # Errors
 /// Nothing has changed, unless the error is [`Error::Failed`] or [`Error::Unrepaired`] with [`Verdict::Broken`].

@@ -44,10 +44,10 @@ impl Tasks {
     /// All threads at one moment during the call.
     ///
     /// One pass over the directory can miss a thread when another one exits meanwhile, so it is repeated until the
-    /// count agrees with the kernel's.
+    /// count agrees with the kernel's; [`Errno::AGAIN`] if that does not come about.
     pub fn list(&self) -> Result<Vec<i32>> {
         let mut buf = std::vec![0u8; 32768];
-        for _ in 0..1000 {
+        for _ in 0..100 {
             let before = self.count()?;
             let tids = self.list_once(&mut buf)?;
             if tids.len() == before && self.count()? == before {
@@ -56,6 +56,11 @@ impl Tasks {
             sys::yield_now();
         }
         Err(Errno::AGAIN)
+    }
+
+    /// The threads as one pass shows them: one may be missing when others come and go.
+    pub fn list_roughly(&self) -> Result<Vec<i32>> {
+        self.list_once(&mut std::vec![0u8; 32768])
     }
 
     fn count(&self) -> Result<usize> {
@@ -167,7 +172,9 @@ pub(crate) fn blocker(signal: i32, patience: u64) -> Result<Option<i32>> {
         let blocked = |s: Status| s.blocked & crate::signal::bit(signal) != 0 && !b"ZX".contains(&s.state);
         tasks.status(*tid).is_some_and(blocked) && tasks.is_worker(*tid) == Some(false)
     };
-    let mut suspects: Vec<i32> = tasks.list()?.into_iter().filter(blocks).collect();
+    // Masks change at any moment anyway, so that this cannot be more than a likely answer.
+    let tids = tasks.list().or_else(|_| tasks.list_roughly())?;
+    let mut suspects: Vec<i32> = tids.into_iter().filter(blocks).collect();
     let mut start = None;
     while let Some(&suspect) = suspects.first() {
         let now = sys::now();

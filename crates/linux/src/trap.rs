@@ -35,13 +35,19 @@ pub unsafe fn on_trap(published: &Published, info: &Info, context: &mut UContext
             0x03 if byte(at.wrapping_sub(1)) == 0xcd => return false,
             _ => false,
         };
-        let view = published.enter();
-        let table = view.as_ref().map(|view| view.table());
-        match resolve::<X86_64>(table, at, &context.regs.for_resolve(), still_there) {
+        let resolution = {
+            let view = published.enter();
+            let table = view.as_ref().map(|view| view.table());
+            let resolution = resolve::<X86_64>(table, at, &context.regs.for_resolve(), still_there);
+            if let (Some(view), true, Resolution::Do(_)) = (&view, still_there, resolution) {
+                view.count(at);
+            }
+            resolution
+        };
+        match resolution {
             Resolution::Do(effect) => {
-                if let (Some(view), true) = (&view, still_there) {
-                    view.count(at);
-                }
+                // The table has been left: pushing a return address may run into the end of the stack, and the program's
+                // handler for that may never come back.
                 // SAFETY: the thread stands at an instruction that is, or just was, the one that `effect` is made of.
                 unsafe { context.regs.apply(effect) };
                 return true;
@@ -64,19 +70,22 @@ pub unsafe fn on_trap(published: &Published, info: &Info, context: &mut UContext
 /// As for [`on_trap`].
 pub unsafe fn on_coalesced_trap(published: &Published, context: &mut UContext) {
     const BREAKPOINT: u64 = 3;
-    let Some(view) = published.enter() else { return };
-    let table = view.table();
     let at = context.regs.rip.wrapping_sub(X86_64::TRAP_PC_ADVANCE);
-    let behind = table.sites.partition_point(|site| site.addr <= at);
-    let Some(site) = behind.checked_sub(1).and_then(|i| table.sites.get(i)) else { return };
-    let offset = at.wrapping_sub(site.addr) as usize;
-    if offset >= site.len() || !site.begins_at(offset) || byte(at) != 0xcc {
-        return;
-    }
-    if site.begins_at(offset + 1) && context.regs.trap != BREAKPOINT {
-        return;
-    }
-    if let Resolution::Do(effect) = resolve::<X86_64>(Some(table), at, &context.regs.for_resolve(), true) {
+    let resolution = {
+        let Some(view) = published.enter() else { return };
+        let table = view.table();
+        let behind = table.sites.partition_point(|site| site.addr <= at);
+        let Some(site) = behind.checked_sub(1).and_then(|i| table.sites.get(i)) else { return };
+        let offset = at.wrapping_sub(site.addr) as usize;
+        if offset >= site.len() || !site.begins_at(offset) || byte(at) != 0xcc {
+            return;
+        }
+        if site.begins_at(offset + 1) && context.regs.trap != BREAKPOINT {
+            return;
+        }
+        resolve::<X86_64>(Some(table), at, &context.regs.for_resolve(), true)
+    };
+    if let Resolution::Do(effect) = resolution {
         // SAFETY: the thread has executed the trap at `at`.
         unsafe { context.regs.apply(effect) };
     }

@@ -1,11 +1,12 @@
 //! One hot site, armed and retired as fast as it goes, while another process stops and continues this one.
 
 use std::process::Child;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
+use textpoke::core::{Direction, Kind};
+use textpoke::linux::process::{self, Extras};
 use textpoke::linux::sys;
-use textpoke::{Patcher, Switch, Target};
 
 use crate::arena::Arena;
 use crate::forms::{Form, Function};
@@ -44,14 +45,13 @@ fn kill(child: &Child, signal: usize) {
 }
 
 fn cycles() {
-    let patcher = Patcher::new().unwrap();
+    process::prepare().unwrap();
     let mut arena = Arena::new(4096);
+    // Across a cache line, so that no single store could do it.
     let addr = arena.start() + 64 + 61;
     let f = Function::place(&mut arena, addr, 1, 5, Form::Nop, Form::Jmp32);
     let text = arena.seal();
-    let jump = addr + 5 + i32::from_le_bytes(f.site.new[1..5].try_into().unwrap()) as u64;
-    // SAFETY: the generated function's site, and the target that it is generated for.
-    let (mut switch, jump) = unsafe { (Switch::from_raw(addr as *const ()).unwrap(), Target::jump(jump as *const ())) };
+    let traps: &'static [AtomicU32] = Box::leak(Box::new([AtomicU32::new(0)]));
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let busy: Vec<_> = (0..4)
@@ -69,8 +69,11 @@ fn cycles() {
             })
             .collect();
         for cycle in 0..CYCLES {
-            let (target, out) = if cycle % 2 == 0 { (jump, f.when_new(0)) } else { (Target::NOP, f.when_old(0)) };
-            switch.set(&patcher, target).unwrap();
+            let install = cycle % 2 == 0;
+            let (dir, out) =
+                if install { (Direction::Install, f.when_new(0)) } else { (Direction::Remove, f.when_old(0)) };
+            // SAFETY: a generated function that can bear both forms.
+            unsafe { process::apply_with(&[f.site], Kind::Breakpoint, dir, &Extras::counting(traps)) }.unwrap();
             assert_eq!(call(f.entry, 0), out);
             if busy.iter().any(|thread| thread.is_finished()) {
                 break;
@@ -79,4 +82,6 @@ fn cycles() {
         stop.store(true, Relaxed);
     });
     text.assert_untouched();
+    println!("{CYCLES} cycles, {} traps", traps[0].load(Relaxed));
+    assert!(traps[0].load(Relaxed) >= 1000, "hardly a trap was taken: {traps:?}");
 }

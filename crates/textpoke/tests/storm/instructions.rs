@@ -77,14 +77,14 @@ impl Storm {
         for pass in 0u32.. {
             for (i, f) in self.functions.iter().enumerate() {
                 let lacking = self.traps.iter().any(|t| t[i].load(Relaxed) < need);
-                if !lacking && !(pass + i as u32).is_multiple_of(16) {
+                if !lacking && !(pass + i as u32).is_multiple_of(64) {
                     continue;
                 }
                 if self.stop.load(Relaxed) {
                     return;
                 }
-                // Both arguments come by, also in every sixteenth pass.
-                let arg = (pass ^ (pass >> 4) ^ i as u32) & 1;
+                // Both arguments come by, also where only every 64th pass calls.
+                let arg = (pass ^ (pass >> 6) ^ i as u32) & 1;
                 let out = call(f.entry, arg);
                 let (old, new) = (f.when_old(arg), f.when_new(arg));
                 let bits = u8::from(out == old) | u8::from(out == new) << 1;

@@ -95,8 +95,6 @@ fn a_program_without_handler_dies_of_its_own_traps() {
             // SAFETY: no handler is involved.
             unsafe { sys::rt_sigaction(SIGTRAP, &raw const ignore, core::ptr::null_mut()) }.unwrap();
         }
-        // No core files from tests: PR_SET_DUMPABLE.
-        // SAFETY: concerns dumps only; /proc/self stays readable for its owner once patching is prepared.
         process::prepare().unwrap();
         flip(&function()).unwrap();
         if role.ends_with("raise") {
