@@ -15,7 +15,8 @@ use crate::error::Error;
 use crate::keeper::Keeper;
 use crate::place::page_up;
 use crate::proc::{self, Whereabouts};
-use crate::remote::{Remote, syscall_insn};
+use crate::remote::Remote;
+use crate::sigframe::{FRAME, gadgets};
 
 /// Where our regions are in the target.
 #[derive(Clone, Debug)]
@@ -67,7 +68,7 @@ pub struct Embryo {
 /// program except that a finite timeout of the few calls which the kernel itself does not restart begins anew, so that
 /// those come last.
 pub fn borrow_thread(keeper: &mut Keeper) -> Result<Remote, Error> {
-    let insn = syscall_insn(keeper)?;
+    let gadgets = gadgets(keeper)?;
     let mut candidates: Vec<(u32, i32)> = Vec::new();
     for tid in keeper.threads() {
         let rank = match proc::whereabouts(keeper.pid(), tid) {
@@ -81,7 +82,7 @@ pub fn borrow_thread(keeper: &mut Keeper) -> Result<Remote, Error> {
     candidates.sort_unstable();
     for (_, tid) in candidates {
         if keeper.stop(tid)? {
-            return Remote::borrow(tid, insn);
+            return Remote::borrow(keeper, tid, gadgets);
         }
     }
     Err(Error::Gone(keeper.pid()))
@@ -112,21 +113,25 @@ impl Embryo {
     /// Clones the sidecar from a borrowed thread, which can be given back afterwards.
     pub fn conceive(keeper: &mut Keeper, parent: &mut Remote, layout: &Layout) -> Result<Self, Error> {
         const SHARED: i32 = libc::CLONE_VM | libc::CLONE_SIGHAND;
-        let insn = syscall_insn(keeper)?;
+        let gadgets = parent.gadgets();
+        let scratch = parent.child_sp();
         let middle = parent.clone_child(keeper, SHARED)?;
-        let mut middle = Remote::borrow(middle, insn)?;
+        let mut middle = Remote::own(keeper, middle, gadgets, scratch)?;
         let sidecar = middle.clone_child(keeper, SHARED)?;
         let middle_tid = middle.tid();
         middle.exit(keeper)?;
+        // The answer does not matter: another thread that waits for everything may have been faster.
         let args = [middle_tid as u64, 0, libc::__WALL as u64, 0, 0, 0];
-        parent.call(keeper, "wait4", libc::SYS_wait4, args)?;
+        parent.call_raw(keeper, libc::SYS_wait4, args, |_| {})?;
 
-        let mut remote = Remote::borrow(sidecar, insn)?;
+        let mut remote = Remote::own(keeper, sidecar, gadgets, scratch)?;
         remote.call(keeper, "close_range", libc::SYS_close_range, [0, u64::from(u32::MAX), 0, 0, 0, 0])?;
         // Out of the terminal's foreground group; the answer does not matter.
         remote.call_raw(keeper, libc::SYS_setsid, [0; 6], |_| {})?;
         let table_len = page_up(table::bytes(layout.site_capacity) as u64);
         let table = map(keeper, &mut remote, 0, table_len, PRIVATE, 0, NO_FILE)?;
+        // The parent's stack is its own again from here on.
+        remote.end_by(keeper, table + END_FRAME)?;
         let mut embryo = Self { remote, table, table_len, memory_fd: 0 };
         embryo.memory_fd = embryo.create_memory(keeper)?;
         Ok(embryo)
@@ -260,10 +265,10 @@ impl Embryo {
 }
 
 /// Stops a running sidecar and takes hold of it again.
-pub fn recapture(keeper: &mut Keeper, sidecar: i32) -> Result<Remote, Error> {
-    let insn = syscall_insn(keeper)?;
+pub fn recapture(keeper: &mut Keeper, sidecar: i32, table: u64) -> Result<Remote, Error> {
+    let gadgets = gadgets(keeper)?;
     keeper.capture(sidecar)?;
-    Remote::borrow(sidecar, insn)
+    Remote::own(keeper, sidecar, gadgets, table + END_FRAME)
 }
 
 /// Puts the program's own action for SIGTRAP back, unless the program has set another meanwhile.
@@ -288,6 +293,9 @@ const SA_RESTORER: u64 = 0x0400_0000;
 const GUARD: u64 = 4096;
 /// Offset in TABLE of 64 bytes that nothing else uses: the end of the header's page.
 const SCRATCH: u64 = 4096 - 64;
+/// Offset in TABLE of the frame that ends the sidecar, in the same page.
+const END_FRAME: u64 = SCRATCH - FRAME;
+const _: () = assert!(size_of::<table::TableHeader>() as u64 <= END_FRAME);
 const NO_FILE: u64 = u64::MAX;
 const PRIVATE: (i32, i32) =
     (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE);

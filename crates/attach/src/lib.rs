@@ -27,6 +27,7 @@ pub mod repair;
 pub mod rings;
 pub mod session;
 pub mod shared;
+mod sigframe;
 pub mod trampoline;
 
 pub use error::Error;

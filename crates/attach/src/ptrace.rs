@@ -143,3 +143,13 @@ pub fn wait(tid: i32, block: bool) -> io::Result<Option<(i32, Event)>> {
     };
     Ok(Some((got, event)))
 }
+
+/// The whole floating-point and vector state of a stopped thread, in the standard format of XSAVE.
+pub fn xstate(tid: i32) -> io::Result<Vec<u8>> {
+    const NT_X86_XSTATE: usize = 0x202;
+    let mut state = vec![0u8; 16 << 10];
+    let mut vec = libc::iovec { iov_base: state.as_mut_ptr().cast(), iov_len: state.len() };
+    call(libc::PTRACE_GETREGSET, tid, NT_X86_XSTATE, &raw mut vec as usize)?;
+    state.truncate(vec.iov_len);
+    Ok(state)
+}

@@ -343,7 +343,7 @@ impl Session {
     fn take_down(&mut self, keeper: &mut Keeper) -> Result<Option<(u64, u64)>, Error> {
         let text: Vec<(u64, u64)> =
             self.regions.text.iter().map(inject::Area::range).chain(self.leftovers.drain(..)).collect();
-        let mut remote = recapture(keeper, self.sidecar)?;
+        let mut remote = recapture(keeper, self.sidecar, self.regions.table)?;
         inject::restore_action(keeper, &mut remote, self.regions.table, self.handler)?;
         let mut stay = None;
         let mut in_probe = false;

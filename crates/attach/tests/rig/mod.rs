@@ -47,7 +47,7 @@ pub struct Rig {
     used: u64,
 }
 
-fn mmap(addr: u64, len: u64, prot: i32, flags: i32, fd: i32, offset: u64) -> u64 {
+pub fn mmap(addr: u64, len: u64, prot: i32, flags: i32, fd: i32, offset: u64) -> u64 {
     // SAFETY: a new mapping; nothing is replaced, for MAP_FIXED is never asked for.
     let at = unsafe { libc::mmap(addr as *mut _, len as usize, prot, flags, fd, offset as i64) };
     assert_ne!(at, libc::MAP_FAILED, "{}", std::io::Error::last_os_error());
