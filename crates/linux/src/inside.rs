@@ -7,9 +7,11 @@
 //!
 //! A thread that sleeps is read through /proc and not disturbed. One that runs gets a signal, whose handler looks at the
 //! thread itself. That signal is not SIGTRAP: of two pending SIGTRAPs the kernel drops one, and it might drop a trap.
-//! Stacks are searched conservatively: each aligned word that equals a boundary counts as a saved PC. Frames of signals
-//! that switched to an alternate stack lead on to the stack they interrupted. Stacks of coroutines that no thread runs
-//! are not known to anybody and not searched.
+//!
+//! Stacks are searched for what can save such a PC: anything that looks like a signal frame's registers, and return
+//! addresses where the old instruction before the boundary is a CALL. Not every equal number counts, because handlers
+//! leave PCs lying about in stack slots that nobody clears. Frames of signals that switched to an alternate stack lead
+//! on to the stack they interrupted. Stacks of coroutines that no thread runs are not known to anybody and not searched.
 
 use core::sync::atomic::{AtomicI32, AtomicU64, Ordering::SeqCst};
 use std::vec::Vec;
@@ -277,6 +279,24 @@ fn is_boundary(pc: u64, sites: &[Site]) -> bool {
     offset < site.len() && site.begins_at(offset)
 }
 
+/// Whether a function that was called from inside a site returns to `pc`, which is a boundary.
+fn follows_call(pc: u64, sites: &[Site]) -> bool {
+    let behind = sites.partition_point(|site| site.addr < pc);
+    let Some(site) = behind.checked_sub(1).and_then(|i| sites.get(i)) else { return false };
+    let end = (pc - site.addr) as usize;
+    let start = (0..end).rev().find(|&i| site.begins_at(i)).unwrap_or(0);
+    let prefixes = |&&b: &&u8| matches!(b, 0x26 | 0x2e | 0x36 | 0x3e | 0x40..=0x4f | 0x64..=0x67 | 0xf2 | 0xf3);
+    let insn = site.old.get(start..end).unwrap_or(&[]);
+    let insn = &insn[insn.iter().take_while(prefixes).count()..];
+    // CALL rel32; CALL through a register or memory, near and far.
+    matches!(*insn, [0xe8, ..]) || matches!(*insn, [0xff, modrm, ..] if matches!(modrm >> 3 & 7, 2 | 3))
+}
+
+/// Whether a word is what a signal frame has for the segments: CS of 64-bit user code, and SS or, from old kernels, 0.
+fn is_segments(word: u64) -> bool {
+    word == USER_SEGMENTS || word == USER_SEGMENTS & 0xffff
+}
+
 /// Searches a stack from `sp` to the end of its mapping, and those that signal frames on it interrupted.
 fn search(sp: u64, sites: &[Site], stacks: &[(u64, u64)]) -> Answer {
     let holding = |sp: u64| {
@@ -284,28 +304,32 @@ fn search(sp: u64, sites: &[Site], stacks: &[(u64, u64)]) -> Answer {
         stacks.get(i).filter(|&&(start, _)| start <= sp).copied()
     };
     let (first, last) = (sites[0].addr, sites[sites.len() - 1].end());
+    let near = |word: u64| first < word && word < last && is_boundary(word, sites);
     // The stack itself and, at the most, the alternate stack's way back to it; more would be a circle.
     let mut sp = sp;
     for _ in 0..4 {
         let Some((_, end)) = holding(sp) else { return Answer::Unclear };
         let mut interrupted = None;
         let mut words = [0u64; 64];
-        // The three words before the one looked at: in a signal frame RSP, RIP and RFLAGS stand in front of the segments.
-        let mut past = [0u64; 3];
+        // In a signal frame RSP, RIP and RFLAGS stand in front of the segments.
+        let [mut rsp, mut rip, mut rflags] = [0u64; 3];
         let mut at = sp & !7;
         while at < end {
             let want = words.len().min(((end - at) / 8) as usize);
             let buf = bytes_of(&mut words[..want]);
             let got = sys::read_own_memory(at, buf).unwrap_or(0) / 8;
             for &word in &words[..got] {
-                if first < word && word < last && is_boundary(word, sites) {
+                if is_segments(word) {
+                    if near(rip) {
+                        return Answer::Inside;
+                    }
+                    if holding(rsp).is_some_and(|(_, other)| other != end) {
+                        interrupted = Some(rsp);
+                    }
+                } else if near(word) && follows_call(word, sites) {
                     return Answer::Inside;
                 }
-                if word == USER_SEGMENTS && holding(past[0]).is_some_and(|(start, stop)| stop != end || past[0] < start)
-                {
-                    interrupted = Some(past[0]);
-                }
-                past = [past[1], past[2], word];
+                (rsp, rip, rflags) = (rip, rflags, word);
             }
             if got < want {
                 break;
@@ -353,16 +377,38 @@ mod tests {
         let mut stacks = std::vec![range(&low), range(&high)];
         stacks.sort_unstable();
         let sp = &raw const low[3] as u64;
+        let frame =
+            |stack: &mut [u64], rsp: u64, rip: u64| stack[200..204].copy_from_slice(&[rsp, rip, 0x246, USER_SEGMENTS]);
+        let other = &raw const high[100] as u64;
         assert_eq!(search(sp, &sites, &stacks), Answer::Outside);
-        high[250] = site().addr + 4;
+        frame(&mut high, 0, site().addr + 4);
         assert_eq!(search(sp, &sites, &stacks), Answer::Outside, "another stack");
-        low[200] = &raw const high[100] as u64;
-        low[203] = USER_SEGMENTS;
+        frame(&mut low, other, 0x40_0000);
         assert_eq!(search(sp, &sites, &stacks), Answer::Inside, "the frame on `low` interrupted `high`");
-        high[250] = site().addr + 5;
+        frame(&mut high, 0, site().addr + 5);
         assert_eq!(search(sp, &sites, &stacks), Answer::Outside, "behind the site");
         low[299] = site().addr + 1;
+        assert_eq!(search(sp, &sites, &stacks), Answer::Outside, "nothing returns to behind a PUSH");
+        frame(&mut low, other, site().addr + 1);
         assert_eq!(search(sp, &sites, &stacks), Answer::Inside);
         assert_eq!(search(8, &sites, &stacks), Answer::Unclear);
+    }
+
+    #[test]
+    fn return_addresses_count_where_something_returns_to() {
+        // call rax; mov ebp,esp; nop
+        let mut site = Site::single(0x7000_0000_1000, &[0xff, 0xd0, 0x89, 0xe5, 0x90], &[0xe9, 0, 0, 0, 0]).unwrap();
+        (site.inner, site.copy) = (0b1_0100, 9);
+        let mut stack = std::vec![0u64; 100];
+        let stacks = [(stack.as_ptr() as u64, stack.as_ptr_range().end as u64)];
+        let sp = stacks[0].0;
+        stack[50] = site.addr + 4;
+        assert_eq!(search(sp, &[site], &stacks), Answer::Outside);
+        stack[50] = site.addr + 2;
+        assert_eq!(search(sp, &[site], &stacks), Answer::Inside);
+        // call [r11+8] with a prefix
+        site.old = [0x41, 0xff, 0x53, 8, 0x90, 0, 0, 0];
+        (site.inner, stack[50]) = (0b1_0000, site.addr + 4);
+        assert_eq!(search(sp, &[site], &stacks), Answer::Inside);
     }
 }

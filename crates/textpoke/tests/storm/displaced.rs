@@ -11,7 +11,7 @@ use textpoke::linux::ucontext::UContext;
 
 use crate::arena::{Arena, PAGE, Text};
 use crate::faults::Subject;
-use crate::tools::{self, call, turn};
+use crate::tools::{self, call, times, turn};
 
 /// Old instructions; together they add 5 to EAX and need five bytes or a little more. The new code adds 1 to R8D.
 const LAYOUTS: &[&[&[u8]]] = &[
@@ -132,8 +132,8 @@ unsafe extern "C" fn on_signal(_: i32, _: *mut Info, _: *mut UContext) {
 
 #[test]
 fn displace_at_every_offset_and_for_every_layout() {
-    const FLIPS: u32 = 1000;
-    const TRAPS: u32 = 100;
+    const FLIPS: u32 = times(1000);
+    const TRAPS: u32 = times(100);
     const SIGNAL: i32 = 34 + 5;
     let _turn = turn();
     process::prepare().unwrap();

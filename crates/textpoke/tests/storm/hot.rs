@@ -10,13 +10,13 @@ use textpoke::linux::sys;
 
 use crate::arena::Arena;
 use crate::forms::{Form, Function};
-use crate::tools::{self, call, turn};
+use crate::tools::{self, call, times, turn};
 
-const NAME: &str = "hot::a_site_survives_200_000_cycles_and_being_stopped";
-const CYCLES: u32 = 200_000;
+const NAME: &str = "hot::a_site_survives_its_cycles_and_being_stopped";
+const CYCLES: u32 = times(200_000);
 
 #[test]
-fn a_site_survives_200_000_cycles_and_being_stopped() {
+fn a_site_survives_its_cycles_and_being_stopped() {
     if tools::is_child("hot") {
         return cycles();
     }

@@ -8,12 +8,12 @@ use textpoke::linux::process::{self, Extras};
 
 use crate::arena::{Arena, PAGE, Text};
 use crate::forms::{BEFORE, BEHIND, Form, Function};
-use crate::tools::{self, call, turn};
+use crate::tools::{self, call, times, turn};
 
 /// Flips of each site, each way, at least.
-const FLIPS: u32 = 1000;
+const FLIPS: u32 = times(1000);
 /// Traps at each site, each way, at least.
-const TRAPS: u32 = 100;
+const TRAPS: u32 = times(100);
 /// Flips after which a storm that has not seen everything has failed.
 const LIMIT: u32 = 50 * FLIPS;
 

@@ -13,6 +13,11 @@ pub fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// How often something is done: `full` with optimisation, as CI runs the storms, and a tenth without.
+pub const fn times(full: u32) -> u32 {
+    if cfg!(debug_assertions) { full / 10 } else { full }
+}
+
 /// The CPUs that this process may use.
 pub fn cpus() -> Vec<usize> {
     let mut mask = [0u64; 16];
