@@ -11,7 +11,7 @@ use textpoke_linux::trap::on_trap;
 use textpoke_linux::ucontext::UContext;
 use textpoke_trace::table;
 
-use crate::params::{published, table};
+use crate::params::{params, published, table};
 
 // The restorer has exactly the bytes by which unwinders know a signal frame.
 global_asm!(
@@ -31,6 +31,12 @@ global_asm!(
 /// # Safety
 /// To be called by the kernel, as a signal handler with three arguments.
 unsafe extern "C" fn handle(signal: i32, info: *mut Info, context: *mut UContext) {
+    // A tracer that was killed after it had helped the thread on, and before it could take the signal away. No trap of a
+    // site reports a PC in our own code.
+    // SAFETY: the kernel's pointer into this thread's own signal frame.
+    if params().is_ours(unsafe { (*context).regs.rip }) {
+        return;
+    }
     // SAFETY: the kernel's pointers into this thread's own signal frame; the published sites are the tracer's.
     let done = unsafe { on_trap(published(), &*info, &mut *context) };
     if !done {

@@ -154,6 +154,10 @@ impl Shared {
         ] {
             field.store(value, Relaxed);
         }
+        for ([start, len], area) in params.areas.iter().zip(&regions.text) {
+            start.store(area.addr, Relaxed);
+            len.store(area.len, Relaxed);
+        }
     }
 
     /// Replaces the sites, of which there must be no more than before, while none is installed and no batch runs.

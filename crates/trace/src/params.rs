@@ -37,4 +37,17 @@ pub struct Params {
     pub table: AtomicU64,
     /// Address of the private copy of the sites, in TABLE.
     pub site_copy: AtomicU64,
+    /// Executable areas, start and bytes each; unused ones are empty.
+    pub areas: [[AtomicU64; 2]; MAX_AREAS],
+}
+
+/// The most executable areas that are known to the trap handler.
+pub const MAX_AREAS: usize = 8;
+
+impl Params {
+    /// Whether `addr` lies in an executable area.
+    pub fn is_ours(&self, addr: u64) -> bool {
+        use core::sync::atomic::Ordering::Relaxed;
+        self.areas.iter().any(|[start, len]| addr.wrapping_sub(start.load(Relaxed)) < len.load(Relaxed))
+    }
 }

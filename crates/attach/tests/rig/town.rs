@@ -213,7 +213,7 @@ fn sites(rig: &mut Rig, addr: u64, i: u32) -> [Site; 2] {
 /// Threads that call the functions and check what they return.
 #[derive(Default)]
 pub struct Crowd {
-    stop: AtomicBool,
+    running: AtomicBool,
     /// Calls of each thread.
     pub calls: [AtomicU64; 2],
 }
@@ -221,11 +221,12 @@ pub struct Crowd {
 impl Crowd {
     /// Runs `work` while two threads call all functions in turns.
     pub fn around<T>(&self, functions: &[u64], work: impl FnOnce() -> T) -> T {
+        self.running.store(true, SeqCst);
         std::thread::scope(|scope| {
             for calls in &self.calls {
                 scope.spawn(|| {
                     let mut n = 0;
-                    while !self.stop.load(SeqCst) {
+                    while self.running.load(SeqCst) {
                         let i = n as usize % functions.len();
                         // SAFETY: takes a number and returns one.
                         let f: extern "C" fn(u64) -> u64 = unsafe { std::mem::transmute(functions[i]) };
@@ -236,7 +237,7 @@ impl Crowd {
                 });
             }
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-            self.stop.store(true, SeqCst);
+            self.running.store(false, SeqCst);
             result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
@@ -245,7 +246,7 @@ impl Crowd {
     pub fn pass(&self) {
         for calls in &self.calls {
             let seen = calls.load(SeqCst);
-            while calls.load(SeqCst) < seen + 2 {
+            while self.running.load(SeqCst) && calls.load(SeqCst) < seen + 2 {
                 std::thread::yield_now();
             }
         }
