@@ -47,6 +47,10 @@ pub enum Error {
     Io(&'static str, io::Error),
     /// The batch was undone, or could not be.
     Batch(Verdict),
+    /// The patches could not be taken out; they are in as before, or the text is half done.
+    Removal(Verdict),
+    /// A thread did not react to an interrupt.
+    Unresponsive(i32),
     /// The sidecar did not answer.
     SidecarLost,
     /// A thread stayed in code that was to be removed.
@@ -78,7 +82,7 @@ impl fmt::Display for Error {
             Self::LeftOver(pid) => {
                 write!(
                     f,
-                    "process {pid} still carries the patches of a textpoke that was killed; run: textpoke repair {pid}"
+                    "process {pid} carries patches of a textpoke that was killed, or of the process that it was forked from; run: textpoke repair {pid}"
                 )
             }
             Self::InUse(pid, by) => {
@@ -114,6 +118,13 @@ impl fmt::Display for Error {
                 "patching failed at step {} ({:?}); everything was put back as it was",
                 reason.step, reason.cause
             ),
+            Self::Removal(verdict) => write!(
+                f,
+                "the patches could not be taken out ({verdict:?}); the program runs on with them; run: textpoke repair PID"
+            ),
+            Self::Unresponsive(tid) => {
+                write!(f, "thread {tid} does not react (is it stuck in the kernel?); try again when it does")
+            }
             Self::Batch(verdict) => write!(f, "patching ended in {verdict:?}; run: textpoke repair PID"),
             Self::SidecarLost => {
                 f.write_str("the helper process in the target stopped answering; run: textpoke repair PID")

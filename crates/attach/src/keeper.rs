@@ -20,6 +20,7 @@ use textpoke_core::{Direction, Site};
 use crate::error::Error;
 use crate::proc;
 use crate::ptrace::{self, Event};
+use crate::sigframe;
 
 pub use stops::restart;
 
@@ -50,6 +51,8 @@ pub struct Keeper {
     table: Option<(Vec<Site>, Direction)>,
     /// Every site that has, or may have, other bytes than the program was loaded with.
     changed: Vec<Site>,
+    /// The code that the program's signal handlers return to, if it is known.
+    restorer: Option<u64>,
     gone: bool,
     execed: bool,
     traps: u64,
@@ -88,6 +91,7 @@ impl Keeper {
             memory,
             table: None,
             changed: Vec::new(),
+            restorer: None,
             gone: false,
             execed: false,
             traps: 0,
@@ -103,6 +107,7 @@ impl Keeper {
             }
             keeper.pump()?;
             if !new {
+                keeper.restorer = sigframe::gadgets(&keeper).ok().map(|g| g.sigreturn);
                 return Ok(keeper);
             }
         }
@@ -148,6 +153,11 @@ impl Keeper {
     /// The process held.
     pub fn pid(&self) -> i32 {
         self.pid
+    }
+
+    /// Where signal frames return to, as far as it is known: what they begin with.
+    pub fn restorer(&self) -> Option<u64> {
+        self.restorer
     }
 
     /// Number of traps that threads took and that were resolved here.
@@ -258,7 +268,7 @@ impl Keeper {
                 Err(_) => return Ok(Event::Ended),
             }
             if start.elapsed() > PATIENCE {
-                return Err(Error::SidecarLost);
+                return Err(Error::Unresponsive(tid));
             }
         }
     }
@@ -317,7 +327,9 @@ impl Keeper {
 
     fn on_child(&mut self, child: i32, event: i32) {
         let kind = match event {
-            libc::PTRACE_EVENT_FORK => Kind::Fork,
+            // clone(2) with SIGCHLD as exit signal is reported as a fork, also when it shares the memory.
+            libc::PTRACE_EVENT_FORK if !shares_memory(self.pid, child) => Kind::Fork,
+            libc::PTRACE_EVENT_FORK => Kind::Vfork,
             libc::PTRACE_EVENT_VFORK => Kind::Vfork,
             _ if is_thread_of(self.pid, child) => Kind::Thread,
             // clone(2) without CLONE_THREAD: whether it shares the memory is for it to know; treat it as if.
@@ -381,6 +393,13 @@ impl Keeper {
 fn resume(tid: i32, signal: i32) {
     // The only failure is that the thread was killed meanwhile; its end is reported as an event.
     let _ = ptrace::cont(tid, signal);
+}
+
+fn shares_memory(pid: i32, other: i32) -> bool {
+    const KCMP_VM: i64 = 1;
+    // SAFETY: no memory is involved; it fails where the kernel lacks it.
+    let order = unsafe { libc::syscall(libc::SYS_kcmp, i64::from(pid), i64::from(other), KCMP_VM, 0, 0) };
+    order == 0
 }
 
 fn is_thread_of(pid: i32, tid: i32) -> bool {

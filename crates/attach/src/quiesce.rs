@@ -145,43 +145,82 @@ fn whereabouts_of_child(tid: i32) -> std::io::Result<Whereabouts> {
     proc::whereabouts(tid, tid)
 }
 
+/// Looks through the stack that `sp` points into, and through those that signal frames on it lead to: a handler on an
+/// alternate stack has the interrupted stack's pointer in its frame.
 fn saved_inside(keeper: &Keeper, sp: u64, forbidden: &Forbidden<'_>, maps: &[Mapping]) -> Option<u64> {
-    let stack = maps.iter().find(|m| m.start <= sp && sp < m.end)?;
-    let from = sp & !7;
-    let end = stack.end.min(from.saturating_add(STACK_LIMIT));
+    let restorer = keeper.restorer();
     let (low, high) = forbidden.bounds();
-    let mut chunk = vec![0; 64 << 10];
+    let mut seen: Vec<u64> = Vec::new();
+    let mut next = vec![sp];
+    while let Some(sp) = next.pop() {
+        let Some(stack) = maps.iter().find(|m| m.start <= sp && sp < m.end) else { continue };
+        // Deeper parts of a stack that was looked through are in it already.
+        if seen.contains(&stack.start) || seen.len() > MOST_STACKS {
+            continue;
+        }
+        seen.push(stack.start);
+        let found = search(keeper, sp & !7, stack.end, |place, word, bytes| {
+            let concerns = low <= word && word < high && forbidden.contains(word);
+            if concerns && (forbidden.anywhere(word) || is_saved_pc(keeper, place)) {
+                return true;
+            }
+            if Some(word) == restorer
+                && let Some(sp) = bytes.get(SP_IN_FRAME..SP_IN_FRAME + 8)
+            {
+                next.push(u64::from_le_bytes(sp.try_into().unwrap_or_default()));
+            }
+            false
+        });
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
+}
+
+/// Stacks that one thread's signal frames may lead through.
+const MOST_STACKS: usize = 8;
+
+/// Hands each word from `from` on to `is_it`, with its place and the bytes from there on, and answers the first that is.
+fn search(keeper: &Keeper, from: u64, end: u64, mut is_it: impl FnMut(u64, u64, &[u8]) -> bool) -> Option<u64> {
+    const CHUNK: usize = 64 << 10;
+    let end = end.min(from.saturating_add(STACK_LIMIT));
+    let mut chunk = vec![0; CHUNK + FRAME];
     let mut at = from;
     while at < end {
-        let len = chunk.len().min((end - at) as usize);
+        // With so much of what follows that a frame which begins in this chunk can be seen whole.
+        let len = (CHUNK + FRAME).min((end - at) as usize);
         // A page that cannot be read was never written either.
         if keeper.memory().read_exact_at(&mut chunk[..len], at).is_err() {
             return None;
         }
-        for (i, word) in chunk[..len].chunks_exact(8).enumerate() {
-            let word = u64::from_le_bytes(word.try_into().unwrap_or_default());
-            if low <= word && word < high && forbidden.contains(word) {
-                let place = at + 8 * i as u64;
-                if forbidden.anywhere(word) || is_saved_pc(keeper, place) {
-                    return Some(word);
-                }
+        for offset in (0..len.min(CHUNK)).step_by(8) {
+            let bytes = &chunk[offset..len];
+            let Some(word) = bytes.first_chunk() else { break };
+            let word = u64::from_le_bytes(*word);
+            if is_it(at + offset as u64, word, bytes) {
+                return Some(word);
             }
         }
-        at += len as u64;
+        at += CHUNK as u64;
     }
     None
 }
+
+/// Bytes of a signal frame up to the saved PC: return address, then `ucontext`: flags, link, stack (3 words), and 16
+/// registers before RIP, of which RSP is the last.
+const PC_IN_FRAME: usize = 8 + 8 + 8 + 24 + 16 * 8;
+const SP_IN_FRAME: usize = PC_IN_FRAME - 8;
+const FRAME: usize = PC_IN_FRAME + 8;
 
 /// Whether the word at `place` stands where a signal frame has the PC: a frame begins with the address of the code that
 /// handlers return to, which makes the system call `rt_sigreturn` and nothing else (Linux `struct rt_sigframe`; unwinders
 /// know signal frames by the same bytes).
 fn is_saved_pc(keeper: &Keeper, place: u64) -> bool {
-    /// Return address, then `ucontext`: flags, link, stack (3 words), and 16 registers before RIP.
-    const PC_IN_FRAME: u64 = 8 + 8 + 8 + 24 + 16 * 8;
     const MOV_RAX: &[u8] = &[0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05];
     const MOV_EAX: &[u8] = &[0xb8, 0x0f, 0, 0, 0, 0x0f, 0x05];
     let mut word = [0; 8];
-    let Some(frame) = place.checked_sub(PC_IN_FRAME) else { return false };
+    let Some(frame) = place.checked_sub(PC_IN_FRAME as u64) else { return false };
     if keeper.memory().read_exact_at(&mut word, frame).is_err() {
         return false;
     }

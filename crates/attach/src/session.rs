@@ -261,7 +261,7 @@ impl Session {
             if !self.sites.is_empty() {
                 let verdict = self.batch(keeper, Direction::Remove)?;
                 if verdict != Verdict::Performed(Direction::Remove) {
-                    return Err(Error::Batch(verdict));
+                    return Err(Error::Removal(verdict));
                 }
             }
             let stays = self.take_down(keeper)?;

@@ -12,7 +12,6 @@ const SELF: &str = env!("CARGO_BIN_EXE_textpoke");
 const SMALL: &str = "/bin/sh";
 
 #[test]
-#[cfg(target_arch = "x86_64")]
 fn functions_of_a_file() {
     let document: Value =
         serde_json::from_str(&stdout(&["sites", SELF, "--json", "-F", "textpoke_cli::text::*"])).unwrap();
@@ -32,7 +31,6 @@ fn functions_of_a_file() {
 }
 
 #[test]
-#[cfg(target_arch = "x86_64")]
 fn functions_of_a_process() {
     // This test's own process: its program is at an address that differs from the linked one.
     let me = std::process::id().to_string();

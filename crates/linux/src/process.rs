@@ -195,16 +195,12 @@ impl Held {
             return Ok(());
         };
         let Unfinished { sites, kind, dir, .. } = unfinished;
-        // The sites hold any mixture, and the old table resolves it until the new one is published. The way back is
-        // that of a failed batch; there is nothing to compare with beforehand.
-        let program = |dir: Direction| -> Vec<Step> {
-            kind.program(dir).iter().copied().filter(|step| *step != Step::Verify { after: false }).collect()
-        };
-        let (forth, back) = (program(dir.opposite()), program(dir));
+        // The sites hold any mixture, and the old table resolves it until the new one is published. There is nothing to
+        // compare with beforehand.
         if forked && uses_traps(kind) {
             handler::inherit_published(sites, dir.opposite());
         }
-        let run = Run::custom(&forth, &back, dir.opposite());
+        let run = Run::finish(kind, dir.opposite());
         match self.perform(unfinished, dir.opposite(), Some(run), &Extras::default()) {
             (Verdict::Performed(_), _) => Ok(()),
             (other, _) => Err(Error::Unrepaired(other)),

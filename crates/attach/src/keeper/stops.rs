@@ -1,6 +1,8 @@
 //! Stopping single threads for a moment, such that the program does not notice.
 
-use super::{Keeper, Kind, bit, resume};
+use std::time::Instant;
+
+use super::{Keeper, Kind, PATIENCE, bit, resume};
 use crate::error::Error;
 use crate::proc;
 use crate::ptrace::{self, Event, Regs};
@@ -12,48 +14,44 @@ impl Keeper {
         tid: i32,
         visit: impl FnOnce(&mut Self, i32, &mut Regs) -> T,
     ) -> Result<Option<T>, Error> {
-        if ptrace::interrupt(tid).is_err() {
-            return Ok(None);
+        let Some(event) = self.stop_by(tid)? else { return Ok(None) };
+        if event == Event::Stop {
+            self.undisturb(tid);
         }
-        loop {
-            match self.next_event(tid)? {
-                Event::Stop => break,
-                Event::Ended => {
-                    self.handle(tid, Event::Ended)?;
-                    self.alive()?;
-                    return Ok(None);
-                }
-                Event::GroupStop(signal) => {
-                    let answer = self.look(tid, visit);
-                    self.handle(tid, Event::GroupStop(signal))?;
-                    return Ok(answer);
-                }
-                other => self.handle(tid, other)?,
-            }
-            self.alive()?;
-        }
-        self.undisturb(tid);
         let answer = self.look(tid, visit);
-        resume(tid, 0);
+        match event {
+            Event::Stop => resume(tid, 0),
+            group_stop => self.handle(tid, group_stop)?,
+        }
         Ok(answer)
     }
 
     /// Stops a thread and leaves it stopped. `false` when it ended instead.
     pub fn stop(&mut self, tid: i32) -> Result<bool, Error> {
-        if ptrace::interrupt(tid).is_err() {
-            return Ok(false);
-        }
+        Ok(self.stop_by(tid)?.is_some())
+    }
+
+    /// Interrupts a thread and waits until it is stopped; by which event is the answer, `None` when it ended instead.
+    fn stop_by(&mut self, tid: i32) -> Result<Option<Event>, Error> {
+        let start = Instant::now();
         loop {
+            // Any other stop cancels the interrupt (the kernel's `ptrace_stop`), so that each is followed by a new one.
+            if ptrace::interrupt(tid).is_err() {
+                return Ok(None);
+            }
             match self.next_event(tid)? {
-                Event::Stop | Event::GroupStop(_) => return Ok(true),
+                event @ (Event::Stop | Event::GroupStop(_)) => return Ok(Some(event)),
                 Event::Ended => {
                     self.handle(tid, Event::Ended)?;
                     self.alive()?;
-                    return Ok(false);
+                    return Ok(None);
                 }
                 other => self.handle(tid, other)?,
             }
             self.alive()?;
+            if start.elapsed() > PATIENCE {
+                return Err(Error::Unresponsive(tid));
+            }
         }
     }
 

@@ -15,21 +15,40 @@ const SI_KERNEL: i32 = 0x80;
 impl Keeper {
     /// A thread executed INT3: help it on as [`trap::resolve`] says, or let the program have its own trap.
     pub(super) fn on_trap(&mut self, tid: i32) {
-        if let Some(regs) = self.resolve_trap(tid) {
+        // Somebody may have sent a SIGTRAP to the thread, and the kernel drops the trap's own while that one is pending:
+        // the thread is helped on all the same, and gets the signal that it was sent.
+        let by_trap = ptrace::signal_code(tid).is_ok_and(|code| code == SI_KERNEL);
+        let helped = if by_trap || self.stands_behind_trap(tid) { self.resolve_trap(tid) } else { None };
+        if let Some(regs) = helped {
             self.traps += 1;
             if ptrace::set_regs(tid, &regs).is_ok() {
                 self.block_trap_again(tid);
-                resume(tid, 0);
+                resume(tid, if by_trap { 0 } else { libc::SIGTRAP });
             }
         } else {
             resume(tid, libc::SIGTRAP);
         }
     }
 
+    /// Whether the thread is one byte behind a trap byte of ours where no instruction begins: it has executed the trap.
+    fn stands_behind_trap(&self, tid: i32) -> bool {
+        let Ok(regs) = ptrace::regs(tid) else { return false };
+        let Some((sites, _)) = &self.table else { return false };
+        let at = regs.rip.wrapping_sub(X86_64::TRAP_PC_ADVANCE);
+        let Some(site) = sites.partition_point(|s| s.addr <= at).checked_sub(1).and_then(|i| sites.get(i)) else {
+            return false;
+        };
+        let offset = at.wrapping_sub(site.addr) as usize;
+        let mut byte = [0];
+        offset < site.len()
+            && site.begins_at(offset)
+            && !site.begins_at(offset + 1)
+            && self.memory.read_exact_at(&mut byte, at).is_ok()
+            && byte == X86_64::TRAP[..1]
+    }
+
+    /// The registers to go on with; `None` if the trap is not ours.
     fn resolve_trap(&self, tid: i32) -> Option<Regs> {
-        if ptrace::signal_code(tid).ok()? != SI_KERNEL {
-            return None;
-        }
         let mut regs = ptrace::regs(tid).ok()?;
         let at = regs.rip.wrapping_sub(X86_64::TRAP_PC_ADVANCE);
         // A trap that is gone is executed again only where we ever put one: `INT 3` has a two-byte form too.

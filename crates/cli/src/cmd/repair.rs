@@ -33,7 +33,7 @@ pub fn run(args: &Args) -> Result<()> {
     eprintln!("process {pid}: {} sites restored, {} mappings removed", repaired.sites, repaired.mappings);
     if let Some((start, end)) = repaired.stays {
         text::warn(&format!(
-            "a thread is still in our code at {start:#x}-{end:#x}, which stays mapped until the next attach"
+            "a thread is still in our code at {start:#x}-{end:#x}, which stays mapped; `textpoke repair PID` removes it later"
         ));
     }
     Ok(())

@@ -20,6 +20,8 @@ const BUFFER: usize = 256 * 1024;
 pub struct TraceWriter {
     dir: PathBuf,
     files: Vec<ThreadFile>,
+    /// Lost records that belong to no file.
+    stray: u64,
 }
 
 /// Names a thread of a [`TraceWriter`].
@@ -45,7 +47,7 @@ impl TraceWriter {
             }
             Err(e) => return Err(Error::io(format!("cannot create {}", dir.display()), &e)),
         }
-        Ok(Self { dir: dir.to_path_buf(), files: Vec::new() })
+        Ok(Self { dir: dir.to_path_buf(), files: Vec::new(), stray: 0 })
     }
 
     /// The directory being written.
@@ -144,6 +146,11 @@ impl TraceWriter {
         self.files[key.0].append(Record::lost(tsc, count))
     }
 
+    /// Counts records that were lost by threads without a file.
+    pub fn lose(&mut self, count: u64) {
+        self.stray += count;
+    }
+
     /// Records written so far, in all threads.
     #[must_use]
     pub fn records(&self) -> u64 {
@@ -153,7 +160,7 @@ impl TraceWriter {
     /// Records lost so far, in all threads.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.files.iter().map(|f| f.thread.lost).sum()
+        self.files.iter().map(|f| f.thread.lost).sum::<u64>() + self.stray
     }
 
     /// Writes everything out and puts the final `meta.json` in place; fills in its `threads` and

@@ -130,7 +130,7 @@ fn tell(recorded: &Recorded, args: &Args) {
     }
     if let Some((start, end)) = recorded.stays {
         text::warn(&format!(
-            "a thread is still in our code at {start:#x}-{end:#x}, which stays mapped until the next attach"
+            "a thread is still in our code at {start:#x}-{end:#x}, which stays mapped; `textpoke repair PID` removes it later"
         ));
     }
     eprintln!("next: textpoke report {dir}");

@@ -119,6 +119,7 @@ impl Recording<'_> {
                 if disk.is_ok() {
                     disk = threads.drain_rest(&mut released.rings, &mut self.writer, self.pid);
                 }
+                self.writer.lose(stray(&released.rings));
                 (released.verified, released.stays, released.traps, released.took)
             }
             _ => {
@@ -126,6 +127,7 @@ impl Recording<'_> {
                 if disk.is_ok() {
                     disk = threads.drain_rest(&mut rings, &mut self.writer, self.pid);
                 }
+                self.writer.lose(stray(&rings));
                 (false, None, traps_before, Duration::ZERO)
             }
         };
@@ -171,6 +173,12 @@ impl Recording<'_> {
         meta.sites.clone_from(&self.selection.sites);
         meta.refused.clone_from(&self.selection.refused);
     }
+}
+
+/// Events of threads that had no ring: there were more threads than rings, or the thread uses the GS base itself.
+fn stray(rings: &Rings) -> u64 {
+    let (no_ring, foreign) = rings.lost_without_ring();
+    no_ring + foreign
 }
 
 /// Whether the target is no more, and how it ended.
