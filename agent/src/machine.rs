@@ -37,7 +37,7 @@ pub enum End {
     Refused,
 }
 
-/// Performs one batch. When the tracer goes away meanwhile, the batch ends by itself; `line.look` tells afterwards.
+/// Performs one batch. When the tracer goes away meanwhile, the batch ends by itself.
 pub fn perform(line: &Line, order: Order) -> End {
     let Some(sites) = adopt(order) else { return End::Refused };
     let Ok(plan) = Plan::<X86_64>::new(sites) else { return End::Refused };
@@ -46,7 +46,7 @@ pub fn perform(line: &Line, order: Order) -> End {
     }
     let mut ranges = [Range::new(0, 0, Prot(0)); MAX_RANGES];
     let Some(ranges) = read_ranges(control(), &mut ranges) else { return End::Refused };
-    let hooks = Remote { line, tracer_gone: false };
+    let hooks = Remote { line };
     // SAFETY: 1., 2. the tracer's plan and its ranges, for text of this address space; copies and stand-ins are in the
     // image's own mapping. 3. The tracer sees every trap first, and the handler decides by the same table when it is
     // gone. 4. The sidecar performs one batch at a time and has registered. 5. The copy of the sites is never unmapped
@@ -106,26 +106,22 @@ fn without_expectation<'a>(program: &[Step], into: &'a mut [Step; MAX_STEPS]) ->
 /// What the sidecar asks the tracer to do.
 struct Remote<'a> {
     line: &'a Line,
-    tracer_gone: bool,
 }
 
 impl Remote<'_> {
-    fn ask(&mut self, what: ToTracer) -> Result<(), Cause> {
-        if !self.tracer_gone {
-            self.line.say(what);
-            match self.line.hear() {
-                Ok(Some(ToSidecar::Answer(words))) => match Outcome::from_words(words) {
-                    Some(Outcome::Ok) => return Ok(()),
-                    Some(Outcome::Failed(cause)) => return Err(cause),
-                    Some(Outcome::Start) | None => return Err(Cause::Unsupported),
-                },
-                Ok(_) => return Err(Cause::Unsupported),
-                // Its memory has no other user: nothing to be restored, nobody to be told.
-                Err(Gone::Target) => textpoke_linux::sys::exit_group(0),
-                Err(Gone::Tracer) => self.tracer_gone = true,
-            }
+    fn ask(&self, what: ToTracer) -> Result<(), Cause> {
+        self.line.say(what);
+        match self.line.hear() {
+            Ok(Some(ToSidecar::Answer(words))) => match Outcome::from_words(words) {
+                Some(Outcome::Ok) => Ok(()),
+                Some(Outcome::Failed(cause)) => Err(cause),
+                Some(Outcome::Start) | None => Err(Cause::Unsupported),
+            },
+            Ok(_) => Err(Cause::Unsupported),
+            // Its memory has no other user: nothing to be restored, nobody to be told.
+            Err(Gone::Target) => textpoke_linux::sys::exit_group(0),
+            Err(Gone::Tracer) => Err(Cause::TimedOut),
         }
-        Err(Cause::TimedOut)
     }
 }
 
@@ -143,7 +139,7 @@ impl Hooks for Remote<'_> {
                 published.withdraw();
                 published.drain(1_000_000_000).map_err(|_| Cause::TimedOut)
             }
-            Err(_) if self.tracer_gone => Ok(()),
+            Err(_) if self.line.tracer_is_gone() => Ok(()),
             Err(cause) => Err(cause),
         }
     }

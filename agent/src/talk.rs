@@ -1,5 +1,6 @@
 //! Waiting for the tracer, and noticing when it or the target is gone.
 
+use core::cell::Cell;
 use core::sync::atomic::Ordering::Relaxed;
 
 use textpoke_linux::Errno;
@@ -22,16 +23,22 @@ pub enum Gone {
 pub struct Line {
     control: &'static Control,
     target: Target,
+    /// Once it is gone it stays so: it may have had the turn, and nothing that stands there is a message any more.
+    tracer_gone: Cell<bool>,
 }
 
 impl Line {
     /// Opens the line; the sidecar has the turn.
     pub fn open(control: &'static Control) -> Self {
-        Self { control, target: Target::find(control.target_pid.load(Relaxed) as i32) }
+        let target = Target::find(control.target_pid.load(Relaxed) as i32);
+        Self { control, target, tracer_gone: Cell::new(false) }
     }
 
-    /// Says something. Only with the turn.
+    /// Says something, if somebody is there to hear it. Only with the turn.
     pub fn say(&self, what: ToTracer) {
+        if self.tracer_gone.get() {
+            return;
+        }
         self.control.to_tracer.write(what.to_words());
         self.control.turn.pass();
         let _ = sys::futex_wake(&self.control.turn.0, 1);
@@ -40,6 +47,9 @@ impl Line {
     /// Waits for the tracer's next message; the turn comes with it. `None` if it means nothing.
     pub fn hear(&self) -> Result<Option<ToSidecar>, Gone> {
         loop {
+            if self.tracer_gone.get() {
+                return Err(Gone::Tracer);
+            }
             let (side, word) = self.control.turn.read();
             if side == Side::Sidecar {
                 return Ok(ToSidecar::from_words(self.control.to_sidecar.read()));
@@ -51,13 +61,19 @@ impl Line {
         }
     }
 
+    /// Whether the tracer was found gone.
+    pub fn tracer_is_gone(&self) -> bool {
+        self.tracer_gone.get()
+    }
+
     /// Looks for the other two.
-    pub fn look(&self) -> Result<(), Gone> {
+    fn look(&self) -> Result<(), Gone> {
         if self.target.is_gone() {
             return Err(Gone::Target);
         }
         let fd = self.control.tracer_fd.load(Relaxed);
-        if fd >= 0 && is_ready(fd) { Err(Gone::Tracer) } else { Ok(()) }
+        self.tracer_gone.set(fd >= 0 && is_ready(fd));
+        if self.tracer_gone.get() { Err(Gone::Tracer) } else { Ok(()) }
     }
 
     /// Looks for the target only.

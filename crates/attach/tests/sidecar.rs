@@ -68,7 +68,7 @@ fn sites_come_and_go_under_running_threads() {
         }
     };
     crowd.around(&town.functions, || {
-        for _ in 0..300 {
+        for _ in 0..40 {
             let (verdict, requests) = batch(&town, &crowd, order(Direction::Install, 0, count), Ok(()));
             assert_eq!(verdict, performed(Direction::Install));
             assert_eq!(requests[..2], [ToTracer::AwaitNoneInside, ToTracer::Retire]);
