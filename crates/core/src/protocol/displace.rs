@@ -1,6 +1,6 @@
 //! `displace`: several old instructions vanish under one new jump.
 //!
-//! On top of what [`breakpoint`](super::breakpoint) needs, a thread may have been preempted *between* the old
+//! On top of what [`breakpoint`] needs, a thread may have been preempted *between* the old
 //! instructions and must not resume inside the jump. So every old instruction is trapped, not only the head: a thread
 //! that is late traps and goes on in the relocated copy of what it had still to do. Synchronising CPUs does not help a
 //! thread that is off the CPU; only when no thread's PC, running, preempted or saved in a signal frame, is behind the
