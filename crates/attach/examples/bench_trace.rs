@@ -1,7 +1,8 @@
 //! What tracing costs, as ratios within one run: `cargo run --release -p textpoke-attach --example bench_trace`.
 //!
-//! Everything is measured in this process, on functions and trampolines made for the purpose; the ratio to two `rdtsc` is
-//! what carries over to other machines. Each figure is the least of many short runs.
+//! Everything is measured in this process, on functions made for the purpose that are patched like any others; the ratios
+//! to two `rdtsc` and to the plain function are what carries over to other machines. Each figure is the least of many
+//! short runs, but for the flips, which are counted over a span of time.
 
 #![allow(unsafe_code, reason = "code made at run time, and the time stamp counter")]
 
@@ -10,52 +11,158 @@ mod rig;
 
 use std::arch::{asm, x86_64::_rdtsc};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
-use rig::{Rig, set_gs_base};
-use textpoke_attach::trampoline::{self, Copy, Kind};
+use rig::{PAGE, Rig, mmap, set_gs_base};
+use textpoke_attach::trampoline::{self, Copy, Kind as Way};
 use textpoke_core::isa::x86_64;
+use textpoke_core::{Direction, Kind, Site};
+use textpoke_linux::process;
 use textpoke_trace::ring::{Holes, Reader};
 
-/// push rbp; mov rbp, rsp; nop; pop rbp; ret, padded so that both sites have five bytes.
+/// push rbp; mov rbp, rsp; nop
 const HEAD: [u8; 5] = [0x55, 0x48, 0x89, 0xe5, 0x90];
+/// nop; nop; nop; pop rbp; ret
 const TAIL: [u8; 5] = [0x90, 0x90, 0x90, 0x5d, 0xc3];
+const NOP: [u8; 5] = [0x0f, 0x1f, 0x44, 0, 0];
 const CALLS: u64 = 8_000;
-const RUNS: usize = 60;
+const RUNS: usize = 100;
+const RING: usize = 1 << 20;
 
-/// A function as it stands in a program, and the same with jumps to trampolines over its entry and exit.
-struct Pair {
-    plain: u64,
-    traced: u64,
+fn main() {
+    process::prepare().expect("this process can be patched");
+    let two = two_rdtsc();
+    println!("{:44}{:>8}{:>12}{:>12}", "", "ticks", "two rdtsc", "plain call");
+    let show = |what: &str, ticks: f64, plain: f64| {
+        println!("{what:44}{ticks:8.1}{:12.2}{:12.2}", ticks / two, ticks / plain);
+    };
+
+    let mut rig = Rig::new(2, RING);
+    let text = text();
+    let function = text;
+    let sites = traced(&mut rig, function);
+    let plain = least(function, || {});
+    show("two rdtsc", two, plain);
+    show("plain call", plain, plain);
+    change(&sites, Direction::Install);
+    let mut reader = Reader::default();
+    set_gs_base(0);
+    rig::call(function);
+    show("traced call", least(function, || drop(rig.drain(&mut reader, 0, Holes::Wait))), plain);
+    let lost = reader.lost();
+    show("traced call, read by another thread", with_reader(&rig, &mut reader, || least(function, || {})), plain);
+    show("traced call, ring full", least(function, || {}), plain);
+    rig.shared.switch_probes_off();
+    show("traced call, probes switched off", least(function, || {}), plain);
+    change(&sites, Direction::Remove);
+    show("sites present but off (patched and restored)", least(function, || {}), plain);
+    assert_eq!(lost, 0, "the first figure is of recorded calls");
+
+    let toggles: Vec<Site> = (1..64).map(|i| toggle(text + 64 * i)).collect();
+    println!();
+    for (what, sites) in [("1 site", &toggles[..1]), ("63 sites", &toggles[..])] {
+        println!("membarriers per batch of {what:20}{:8}", change(sites, Direction::Install));
+        change(sites, Direction::Remove);
+    }
+    println!("{:44}{:8.0}", "single flips/s, nobody runs", flips(&toggles[..1]));
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Relaxed) {
+                rig::call(toggles[0].addr);
+            }
+        });
+        println!("{:44}{:8.0}", "single flips/s, one thread runs there", flips(&toggles[..1]));
+        stop.store(true, Relaxed);
+    });
 }
 
-fn pair(rig: &mut Rig) -> Pair {
-    let mut body = HEAD.to_vec();
-    body.extend(TAIL);
-    let plain = rig.put(&body);
-    let traced = rig.put(&[0xcc; 10]);
-    let jump = |rig: &mut Rig, site, kind, at: u64, displaced: [u8; 5], back: bool| {
+/// A page of text: the traced function, then one every 64 bytes that begins with a NOP of five bytes.
+fn text() -> u64 {
+    let mut bytes = vec![0xcc; PAGE as usize];
+    bytes[..10].copy_from_slice(&[HEAD, TAIL].concat());
+    for function in bytes.chunks_exact_mut(64).skip(1) {
+        function[..5].copy_from_slice(&NOP);
+        function[5] = 0xc3;
+    }
+    let at = mmap(0, PAGE, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0);
+    // SAFETY: our own fresh page.
+    unsafe {
+        std::ptr::copy_nonoverlapping(bytes.as_ptr(), at as *mut u8, bytes.len());
+        assert_eq!(libc::mprotect(at as *mut _, PAGE as usize, libc::PROT_READ | libc::PROT_EXEC), 0);
+    }
+    at
+}
+
+/// Entry and exit of the function at `at`.
+fn traced(rig: &mut Rig, at: u64) -> [Site; 2] {
+    let mut make = |number, way, addr: u64, old: [u8; 5], inner, copy_at: [u8; 5], back: bool| {
         let relocate = |place: u64| {
-            let mut bytes = displaced.to_vec();
+            let mut bytes = old.to_vec();
             if back {
-                bytes.extend(x86_64::jmp(place + 5, at + 5).unwrap());
+                bytes.extend(x86_64::jmp(place + 5, addr + 5).map_err(|e| e.to_string())?);
             }
-            Ok(Copy { bytes, at: [0; 5] })
+            Ok(Copy { bytes, at: copy_at })
         };
         let to = rig.next();
-        let made = trampoline::emit(&rig.image, rig.text(), to, &[site], kind, &relocate).unwrap();
+        let made = trampoline::emit(&rig.image, rig.text(), to, &[number], way, &relocate).expect("it is in reach");
         rig.put(&made.bytes);
-        x86_64::jmp(at, to).unwrap()
+        let jump = x86_64::jmp(addr, to).expect("it is in reach");
+        let mut site = Site::single(addr, &old, &jump).expect("five bytes");
+        (site.inner, site.copy) = (inner, made.copy);
+        site.copy_at[..5].copy_from_slice(&copy_at);
+        site
     };
-    let mut patched = jump(rig, 0, Kind::Entry, traced, HEAD, true).to_vec();
-    patched.extend(jump(rig, 1, Kind::Exit, traced + 5, TAIL, false));
-    rig.overwrite(traced, &patched);
-    Pair { plain, traced }
+    [
+        make(0, Way::Entry, at, HEAD, 0b1_0010, [0, 1, 0, 0, 4], true),
+        make(1, Way::Exit, at + 5, TAIL, 0b1_1110, [0, 1, 2, 3, 4], false),
+    ]
 }
 
-/// Least ticks per call in a loop, where `between` runs after each loop.
+/// A switch: the NOP at `at` becomes a jump over nothing, which does the same.
+fn toggle(at: u64) -> Site {
+    let jump = x86_64::jmp(at, at + 5).expect("it is in reach");
+    Site::single(at, &NOP, &jump).expect("five bytes")
+}
+
+/// Performs a batch and returns how often it synchronised all cores.
+fn change(sites: &[Site], dir: Direction) -> u32 {
+    let kind = if sites[0].inner == 0 { Kind::Breakpoint } else { Kind::Displace };
+    // SAFETY: both forms do the same, but for the record that is made, and the trampolines stay for good.
+    unsafe { process::apply(sites, kind, dir) }.expect("the batch is performed").syncs
+}
+
+/// Changes there and back per second, each counted.
+fn flips(site: &[Site]) -> f64 {
+    let start = Instant::now();
+    let mut count = 0;
+    while start.elapsed() < Duration::from_millis(500) {
+        change(site, Direction::Install);
+        change(site, Direction::Remove);
+        count += 2;
+    }
+    f64::from(count) / start.elapsed().as_secs_f64()
+}
+
+fn with_reader<T>(rig: &Rig, reader: &mut Reader, work: impl FnOnce() -> T) -> T {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Relaxed) {
+                reader.drain(rig.shared.ring(0), rig.shared.slots(0), Holes::Wait, |_| {});
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let result = work();
+        stop.store(true, Relaxed);
+        result
+    })
+}
+
+/// Least ticks per call in a loop; `between` runs after each loop.
 fn least(function: u64, mut between: impl FnMut()) -> f64 {
     let run = || {
-        // SAFETY: the counter, and a loop around a function that keeps all registers but those named.
+        // SAFETY: the counter, and a loop around a function that keeps all registers.
         unsafe {
             let start = _rdtsc();
             asm!("2:", "call {f}", "dec {n}", "jnz 2b", f = in(reg) function, n = inout(reg) CALLS => _);
@@ -82,48 +189,4 @@ fn two_rdtsc() -> f64 {
         }
     };
     (0..RUNS).map(|_| run()).min().unwrap_or(0) as f64 / CALLS as f64
-}
-
-fn main() {
-    for ring_bytes in [1 << 18, 1 << 20, 1 << 22] {
-        let mut rig = Rig::new(2, ring_bytes);
-        let Pair { plain, traced } = pair(&mut rig);
-        let mut reader = Reader::default();
-        let (rdtsc, plain) = (two_rdtsc(), least(plain, || {}));
-        set_gs_base(0);
-        rig::call(traced);
-        let alone = least(traced, || drop(rig.drain(&mut reader, 0, Holes::Wait)));
-        let lost = reader.lost();
-        let full = least(traced, || {});
-        rig.drain(&mut reader, 0, Holes::Wait);
-        rig.shared.switch_probes_off();
-        let off = least(traced, || {});
-        rig.shared.switch_probes_on();
-        let stop = AtomicBool::new(false);
-        let (drained, lost_live) = std::thread::scope(|scope| {
-            let reading = scope.spawn(|| {
-                let before = reader.lost();
-                while !stop.load(Relaxed) {
-                    reader.drain(rig.shared.ring(0), rig.shared.slots(0), Holes::Wait, |_| {});
-                    std::thread::sleep(std::time::Duration::from_millis(1));
-                }
-                reader.lost() - before
-            });
-            let drained = least(traced, || {});
-            stop.store(true, Relaxed);
-            (drained, reading.join().unwrap_or(0))
-        });
-        println!("ring of {} KiB, in ticks (and over two rdtsc)", ring_bytes >> 10);
-        for (what, ticks) in [
-            ("two rdtsc", rdtsc),
-            ("plain call", plain),
-            ("traced call, reader waiting", alone),
-            ("traced call, reader on another CPU", drained),
-            ("traced call, ring full", full),
-            ("traced call, probes switched off", off),
-        ] {
-            println!("  {what:36} {ticks:8.1}  {:6.2}", ticks / rdtsc);
-        }
-        println!("  lost {lost} and {lost_live}");
-    }
 }
