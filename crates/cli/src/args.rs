@@ -30,6 +30,7 @@ Examples:
   textpoke report t
   textpoke flame t -o flame.svg
   textpoke export t --perfetto trace.perfetto      open it at https://ui.perfetto.dev
+  textpoke check --all                             why patching running code is safe, and when it is not
 
 Exit codes:
   0  done
@@ -69,6 +70,9 @@ pub enum Verb {
     /// Restore the code of a program whose tracer was killed
     #[command(after_help = after(cmd::repair::EXAMPLES))]
     Repair(cmd::repair::Args),
+    /// Explore every interleaving of a patch protocol, and show the one that goes wrong
+    #[command(after_help = cmd::check::EXAMPLES)]
+    Check(cmd::check::Args),
 }
 
 fn after(examples: &str) -> String {

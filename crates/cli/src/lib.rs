@@ -3,6 +3,7 @@
 //! `main.rs` only calls [`run`]. Start reading at [`data`], then [`cmd`].
 
 pub mod args;
+pub mod check;
 pub mod cmd;
 pub mod data;
 pub mod error;
@@ -50,6 +51,7 @@ pub fn run() -> ExitCode {
         Verb::Export(args) => done(cmd::export::run(args)),
         Verb::Info(args) => done(cmd::info::run(args)),
         Verb::Repair(args) => done(cmd::repair::run(args)),
+        Verb::Check(args) => cmd::check::run(args),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

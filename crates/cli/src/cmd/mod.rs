@@ -1,5 +1,6 @@
 //! One module per verb: its arguments, its examples, and `run`.
 
+pub mod check;
 pub mod demo;
 pub mod export;
 pub mod flame;
