@@ -15,8 +15,8 @@ use crate::error::Error;
 use crate::keeper::Keeper;
 use crate::place::page_up;
 use crate::proc::{self, Whereabouts};
-use crate::remote::Remote;
-use crate::sigframe::{FRAME, gadgets};
+use crate::remote::{Remote, syscall_insn};
+use crate::way_home::Steps;
 
 /// Where our regions are in the target.
 #[derive(Clone, Debug)]
@@ -60,15 +60,23 @@ pub struct Embryo {
     table: u64,
     table_len: u64,
     memory_fd: u64,
+    /// Start and length of every mapping made.
+    mapped: Vec<(u64, u64)>,
+    /// The handler that was installed.
+    action: Option<u64>,
 }
 
 /// Picks the thread whose borrowing the program notices least, and stops it.
 ///
 /// A running thread is best. A sleeping one is woken by the stop, and its system call started again: invisible to the
 /// program except that a finite timeout of the few calls which the kernel itself does not restart begins anew, so that
-/// those come last.
+/// those come last. A thread that would get home without us (see [`crate::way_home`]) goes before any that would not.
 pub fn borrow_thread(keeper: &mut Keeper) -> Result<Remote, Error> {
-    let gadgets = gadgets(keeper)?;
+    /// How many threads are stopped to look at their stacks. Every thread of a C library is fit unless its stack is tiny.
+    const TRIES: usize = 16;
+    let insn = syscall_insn(keeper)?;
+    let maps = proc::maps(keeper.pid()).map_err(|_| Error::Gone(keeper.pid()))?;
+    let steps = Steps::find(keeper, &maps);
     let mut candidates: Vec<(u32, i32)> = Vec::new();
     for tid in keeper.threads() {
         let rank = match proc::whereabouts(keeper.pid(), tid) {
@@ -80,10 +88,16 @@ pub fn borrow_thread(keeper: &mut Keeper) -> Result<Remote, Error> {
         candidates.push((rank, tid));
     }
     candidates.sort_unstable();
-    for (_, tid) in candidates {
-        if keeper.stop(tid)? {
-            return Remote::borrow(keeper, tid, gadgets);
+    let tries = if steps.is_some() { TRIES.min(candidates.len()) } else { 0 };
+    for (i, &(_, tid)) in candidates[..tries].iter().chain(&candidates).enumerate() {
+        if !keeper.stop(tid)? {
+            continue;
         }
+        let remote = Remote::borrow(keeper, tid, insn, steps, &maps)?;
+        if remote.is_safe() || i >= tries {
+            return Ok(remote);
+        }
+        remote.give_back(keeper)?;
     }
     Err(Error::Gone(keeper.pid()))
 }
@@ -110,31 +124,68 @@ fn kernel_restarts(call: i64) -> bool {
 }
 
 impl Embryo {
-    /// Clones the sidecar from a borrowed thread, which can be given back afterwards.
-    pub fn conceive(keeper: &mut Keeper, parent: &mut Remote, layout: &Layout) -> Result<Self, Error> {
+    /// Clones the sidecar from a borrowed thread, which can be given back afterwards. TABLE goes to `table`.
+    pub fn conceive(keeper: &mut Keeper, parent: &mut Remote, layout: &Layout, table: u64) -> Result<Self, Error> {
         const SHARED: i32 = libc::CLONE_VM | libc::CLONE_SIGHAND;
-        let gadgets = parent.gadgets();
-        let scratch = parent.child_sp();
+        let insn = syscall_insn(keeper)?;
         let middle = parent.clone_child(keeper, SHARED)?;
-        let mut middle = Remote::own(keeper, middle, gadgets, scratch)?;
-        let sidecar = middle.clone_child(keeper, SHARED)?;
+        let mut middle = Remote::employ(middle, insn)?;
+        let born = middle.clone_child(keeper, SHARED);
         let middle_tid = middle.tid();
         middle.exit(keeper)?;
-        // The answer does not matter: another thread that waits for everything may have been faster.
         let args = [middle_tid as u64, 0, libc::__WALL as u64, 0, 0, 0];
+        // The answer does not matter: another thread that waits for any child may have been faster.
         parent.call_raw(keeper, libc::SYS_wait4, args, |_| {})?;
 
-        let mut remote = Remote::own(keeper, sidecar, gadgets, scratch)?;
-        remote.call(keeper, "close_range", libc::SYS_close_range, [0, u64::from(u32::MAX), 0, 0, 0, 0])?;
-        // Out of the terminal's foreground group; the answer does not matter.
-        remote.call_raw(keeper, libc::SYS_setsid, [0; 6], |_| {})?;
+        let remote = Remote::employ(born?, insn)?;
         let table_len = page_up(table::bytes(layout.site_capacity) as u64);
-        let table = map(keeper, &mut remote, 0, table_len, PRIVATE, 0, NO_FILE)?;
-        // The parent's stack is its own again from here on.
-        remote.end_by(keeper, table + END_FRAME)?;
-        let mut embryo = Self { remote, table, table_len, memory_fd: 0 };
-        embryo.memory_fd = embryo.create_memory(keeper)?;
-        Ok(embryo)
+        let mut embryo = Self { remote, table, table_len, memory_fd: 0, mapped: Vec::new(), action: None };
+        match embryo.furnish(keeper) {
+            Ok(()) => Ok(embryo),
+            Err(e) => Err(embryo.abandon(keeper, e)),
+        }
+    }
+
+    fn furnish(&mut self, keeper: &mut Keeper) -> Result<(), Error> {
+        self.remote.call(keeper, "close_range", libc::SYS_close_range, [0, u64::from(u32::MAX), 0, 0, 0, 0])?;
+        // Out of the terminal's foreground group; the answer does not matter.
+        self.remote.call_raw(keeper, libc::SYS_setsid, [0; 6], |_| {})?;
+        self.map(keeper, self.table, self.table_len, PRIVATE_FIXED, 0, NO_FILE)?;
+        self.memory_fd = self.create_memory(keeper)?;
+        Ok(())
+    }
+
+    fn map(
+        &mut self,
+        keeper: &mut Keeper,
+        addr: u64,
+        len: u64,
+        how: (i32, i32),
+        offset: u64,
+        fd: u64,
+    ) -> Result<u64, Error> {
+        let (prot, flags) = how;
+        let args = [addr, len, prot as u64, flags as u64, fd, offset];
+        let at = self.remote.call(keeper, "mmap", libc::SYS_mmap, args)?;
+        self.mapped.push((at, len));
+        if addr != 0 && at != addr {
+            // A kernel before 4.17, which does not know MAP_FIXED_NOREPLACE.
+            return Err(Error::Remote("mmap", libc::EEXIST));
+        }
+        Ok(at)
+    }
+
+    /// Takes back everything that was done, because of `error`, which is the answer. No text has been changed.
+    pub fn abandon(mut self, keeper: &mut Keeper, error: Error) -> Error {
+        // Whatever fails here is a consequence of the first error.
+        if let Some(handler) = self.action {
+            let _ = restore_action(keeper, &mut self.remote, self.table, handler);
+        }
+        for (start, len) in std::mem::take(&mut self.mapped) {
+            let _ = unmap(keeper, &mut self.remote, start, len);
+        }
+        let _ = self.remote.exit(keeper);
+        error
     }
 
     /// The sidecar's process.
@@ -172,14 +223,13 @@ impl Embryo {
     pub fn map_regions(&mut self, keeper: &mut Keeper, regions: &mut Regions) -> Result<(), Error> {
         let fd = self.memory_fd;
         for area in &regions.text {
-            let at = map(keeper, &mut self.remote, area.addr, area.len, TEXT, area.offset, fd)?;
-            debug_assert_eq!(at, area.addr);
+            self.map(keeper, area.addr, area.len, TEXT, area.offset, fd)?;
         }
         let bytes = page_up(regions.layout.bytes as u64);
-        regions.data = map(keeper, &mut self.remote, 0, bytes, DATA, regions.data_offset, fd)?;
+        regions.data = self.map(keeper, 0, bytes, DATA, regions.data_offset, fd)?;
         self.remote.call(keeper, "close", libc::SYS_close, [fd, 0, 0, 0, 0, 0])?;
         let local_len = local::bytes(regions.layout.rings) as u64;
-        regions.local = map(keeper, &mut self.remote, regions.local, local_len, PRIVATE_FIXED, 0, NO_FILE)?;
+        self.map(keeper, regions.local, local_len, PRIVATE_FIXED, 0, NO_FILE)?;
         let wipe = [regions.local, local_len, libc::MADV_WIPEONFORK as u64, 0, 0, 0];
         self.remote.call(keeper, "madvise", libc::SYS_madvise, wipe)?;
         // Fork children, which find it wiped, are not this session's.
@@ -200,6 +250,7 @@ impl Embryo {
         let scratch = self.table + SCRATCH;
         poke_words(keeper, scratch, &[handler, flags, restorer, u64::MAX])?;
         action(keeper, &mut self.remote, scratch, 0)?;
+        self.action = Some(handler);
         poke_words(keeper, scratch, &[0; 4])
     }
 
@@ -265,10 +316,10 @@ impl Embryo {
 }
 
 /// Stops a running sidecar and takes hold of it again.
-pub fn recapture(keeper: &mut Keeper, sidecar: i32, table: u64) -> Result<Remote, Error> {
-    let gadgets = gadgets(keeper)?;
+pub fn recapture(keeper: &mut Keeper, sidecar: i32) -> Result<Remote, Error> {
+    let insn = syscall_insn(keeper)?;
     keeper.capture(sidecar)?;
-    Remote::own(keeper, sidecar, gadgets, table + END_FRAME)
+    Remote::employ(sidecar, insn)
 }
 
 /// Puts the program's own action for SIGTRAP back, unless the program has set another meanwhile.
@@ -293,27 +344,13 @@ const SA_RESTORER: u64 = 0x0400_0000;
 const GUARD: u64 = 4096;
 /// Offset in TABLE of 64 bytes that nothing else uses: the end of the header's page.
 const SCRATCH: u64 = 4096 - 64;
-/// Offset in TABLE of the frame that ends the sidecar, in the same page.
-const END_FRAME: u64 = SCRATCH - FRAME;
-const _: () = assert!(size_of::<table::TableHeader>() as u64 <= END_FRAME);
 const NO_FILE: u64 = u64::MAX;
-const PRIVATE: (i32, i32) =
-    (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE);
-const PRIVATE_FIXED: (i32, i32) = (PRIVATE.0, PRIVATE.1 | libc::MAP_FIXED_NOREPLACE);
+const PRIVATE_FIXED: (i32, i32) = (
+    libc::PROT_READ | libc::PROT_WRITE,
+    libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE,
+);
 const DATA: (i32, i32) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_NORESERVE);
 const TEXT: (i32, i32) = (libc::PROT_READ | libc::PROT_EXEC, libc::MAP_SHARED | libc::MAP_FIXED_NOREPLACE);
-
-fn map(
-    keeper: &mut Keeper,
-    remote: &mut Remote,
-    addr: u64,
-    len: u64,
-    (prot, flags): (i32, i32),
-    offset: u64,
-    fd: u64,
-) -> Result<u64, Error> {
-    remote.call(keeper, "mmap", libc::SYS_mmap, [addr, len, prot as u64, flags as u64, fd, offset])
-}
 
 fn action(keeper: &mut Keeper, remote: &mut Remote, new: u64, old: u64) -> Result<(), Error> {
     let args = [libc::SIGTRAP as u64, new, old, 8, 0, 0];

@@ -20,7 +20,7 @@ use textpoke_core::{Direction, Site};
 use crate::error::Error;
 use crate::proc;
 use crate::ptrace::{self, Event};
-use crate::sigframe;
+use crate::way_home::Steps;
 
 pub use stops::restart;
 
@@ -53,6 +53,8 @@ pub struct Keeper {
     changed: Vec<Site>,
     /// The code that the program's signal handlers return to, if it is known.
     restorer: Option<u64>,
+    /// Threads born since [`Keeper::watch_births`], and where their program counters were.
+    newborn: BTreeMap<i32, u64>,
     gone: bool,
     execed: bool,
     traps: u64,
@@ -92,6 +94,7 @@ impl Keeper {
             table: None,
             changed: Vec::new(),
             restorer: None,
+            newborn: BTreeMap::new(),
             gone: false,
             execed: false,
             traps: 0,
@@ -107,7 +110,8 @@ impl Keeper {
             }
             keeper.pump()?;
             if !new {
-                keeper.restorer = sigframe::gadgets(&keeper).ok().map(|g| g.sigreturn);
+                keeper.restorer =
+                    proc::maps(pid).ok().and_then(|maps| Steps::find(&keeper, &maps)).map(|s| s.sigreturn);
                 return Ok(keeper);
             }
         }
@@ -130,10 +134,11 @@ impl Keeper {
             if matches!(status.state, 'Z' | 'X') {
                 return Ok(false);
             }
-            if status.tracer != std::process::id() as i32 {
-                if status.tracer != 0 {
-                    let name = proc::status(status.tracer).map(|s| s.name).unwrap_or_default();
-                    return Err(Error::Traced(self.pid, status.tracer, name));
+            // The kernel names the thread that traces: this keeper or an earlier one, or somebody else's.
+            let tracer = proc::status(status.tracer);
+            if tracer.as_ref().map_or(0, |t| t.tgid) != std::process::id() as i32 {
+                if let Ok(tracer) = tracer {
+                    return Err(Error::Traced(self.pid, tracer.tgid, tracer.name));
                 }
                 if start.elapsed() > Duration::from_millis(50) {
                     return Err(Error::Denied(self.pid));
@@ -304,8 +309,10 @@ impl Keeper {
             }
             Event::Child(event) => {
                 let child = ptrace::event_message(tid).unwrap_or(0) as i32;
-                self.on_child(child, event);
+                // The parent first: it is the one that the child's end is told to. While it stands still another thread
+                // would be woken for that, and a call that it sleeps in would answer EINTR.
                 resume(tid, 0);
+                self.on_child(child, event);
             }
             Event::Exec if kind == Some(Kind::Thread) => {
                 self.execed = true;
@@ -357,16 +364,41 @@ impl Keeper {
             self.give_original_text(child);
             self.release(child);
         } else {
+            if let Ok(regs) = ptrace::regs(child) {
+                self.newborn.insert(child, regs.rip);
+            }
             resume(child, 0);
         }
     }
 
+    /// From now on births are noted.
+    pub fn watch_births(&mut self) {
+        self.newborn.clear();
+    }
+
+    /// Where the program counter of a thread was at its birth, if it was born since [`Keeper::watch_births`].
+    pub fn birthplace(&self, tid: i32) -> Option<u64> {
+        self.newborn.get(&tid).copied()
+    }
+
     /// A forked child has a copy of text that may be half patched. It is stopped and has one thread, so that plain writes
-    /// put everything back.
+    /// put everything back: page by page, for the parent may be waiting.
     fn give_original_text(&self, child: i32) {
-        let Ok(memory) = File::options().write(true).open(format!("/proc/{child}/mem")) else { return };
-        for site in &self.changed {
-            let _ = memory.write_all_at(site.before(Direction::Install), site.addr);
+        const PAGE: u64 = 4096;
+        let Ok(memory) = File::options().read(true).write(true).open(format!("/proc/{child}/mem")) else { return };
+        let same_pages = |a: &Site, b: &Site| b.addr / PAGE == (a.end() - 1) / PAGE;
+        for sites in self.changed.chunk_by(same_pages) {
+            let (first, last) = (sites[0].addr, sites[sites.len() - 1].end());
+            let mut text = vec![0; (last - first) as usize];
+            // What the child has unmapped needs no text.
+            if memory.read_exact_at(&mut text, first).is_err() {
+                continue;
+            }
+            for site in sites {
+                let at = (site.addr - first) as usize;
+                text[at..at + site.len()].copy_from_slice(site.before(Direction::Install));
+            }
+            let _ = memory.write_all_at(&text, first);
         }
     }
 

@@ -27,8 +27,8 @@ pub mod repair;
 pub mod rings;
 pub mod session;
 pub mod shared;
-mod sigframe;
 pub mod trampoline;
+mod way_home;
 
 pub use error::Error;
 pub use session::Session;

@@ -1,5 +1,10 @@
 //! Where in the target's address space trampolines go: within reach of the text they serve.
 
+use textpoke_trace::layout::MAX_RINGS;
+use textpoke_trace::local::{GS_WINDOW_END, GS_WINDOW_START};
+use textpoke_trace::record::MAX_SITES;
+use textpoke_trace::{local, table};
+
 use crate::error::Error;
 use crate::proc::Mapping;
 
@@ -46,6 +51,19 @@ pub fn near(maps: &[Mapping], from: u64, to: u64, len: u64) -> Result<u64, Error
         (None, None) => Err(Error::NoRoom(from)),
     }
 }
+
+/// Where LOCAL and TABLE of a session go: a free place in the window that the probe recognises, in which no program and no
+/// kernel maps anything by itself, so that what is there is ours even if nothing else tells. LOCAL comes first.
+pub fn private(maps: &[Mapping]) -> Result<(u64, u64), Error> {
+    let free = |at: &u64| maps.iter().all(|m| m.end <= *at || m.start >= at + 2 * PRIVATE);
+    let mut places = (GS_WINDOW_START..GS_WINDOW_END - 2 * PRIVATE).step_by(2 * PRIVATE as usize);
+    places.find(free).map(|at| (at, at + PRIVATE)).ok_or(Error::NoRoom(GS_WINDOW_START))
+}
+
+/// More than LOCAL or TABLE ever takes, in bytes.
+const PRIVATE: u64 = 1 << 30;
+const _: () =
+    assert!(table::bytes(MAX_SITES as usize) < PRIVATE as usize && local::bytes(MAX_RINGS) < PRIVATE as usize);
 
 /// Groups address ranges so that each group can share one trampoline area: the span stays well below the reach.
 pub fn clusters(mut ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {

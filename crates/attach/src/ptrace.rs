@@ -19,6 +19,14 @@ fn call(request: libc::c_uint, tid: i32, addr: usize, data: usize) -> io::Result
     if done == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// [`OPTIONS`], and the tracee dies with the tracer: for processes of our own.
+pub const OPTIONS_OF_OURS: i32 = OPTIONS | libc::PTRACE_O_EXITKILL;
+
+/// Changes the options of a stopped tracee.
+pub fn set_options(tid: i32, options: i32) -> io::Result<()> {
+    call(libc::PTRACE_SETOPTIONS, tid, 0, options as usize)
+}
+
 /// Attaches without stopping the thread.
 pub fn seize(tid: i32, options: i32) -> io::Result<()> {
     call(libc::PTRACE_SEIZE, tid, 0, options as usize)
@@ -34,9 +42,9 @@ pub fn cont(tid: i32, signal: i32) -> io::Result<()> {
     call(libc::PTRACE_CONT, tid, 0, signal as usize)
 }
 
-/// Lets a stopped thread run to the next entry to or exit from a system call.
-pub fn cont_to_syscall(tid: i32) -> io::Result<()> {
-    call(libc::PTRACE_SYSCALL, tid, 0, 0)
+/// Lets a stopped thread run to the next entry to or exit from a system call, delivering `signal` if it is not 0.
+pub fn cont_to_syscall(tid: i32, signal: i32) -> io::Result<()> {
+    call(libc::PTRACE_SYSCALL, tid, 0, signal as usize)
 }
 
 /// Leaves a thread in its group stop, and hears of it when that ends.
@@ -60,6 +68,16 @@ pub fn regs(tid: i32) -> io::Result<Regs> {
 /// Changes the registers of a stopped thread.
 pub fn set_regs(tid: i32, regs: &Regs) -> io::Result<()> {
     call(libc::PTRACE_SETREGS, tid, 0, std::ptr::from_ref(regs) as usize)
+}
+
+/// The vector registers (and x87) of a stopped thread, in the standard format of XSAVE.
+pub fn vector_registers(tid: i32) -> io::Result<Vec<u8>> {
+    const NT_X86_XSTATE: usize = 0x202;
+    let mut bytes = vec![0u8; 16 << 10];
+    let mut place = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    call(libc::PTRACE_GETREGSET, tid, NT_X86_XSTATE, &raw mut place as usize)?;
+    bytes.truncate(place.iov_len);
+    Ok(bytes)
 }
 
 /// The message of the last event stop: the new thread or process.
@@ -142,14 +160,4 @@ pub fn wait(tid: i32, block: bool) -> io::Result<Option<(i32, Event)>> {
         child => Event::Child(child),
     };
     Ok(Some((got, event)))
-}
-
-/// The whole floating-point and vector state of a stopped thread, in the standard format of XSAVE.
-pub fn xstate(tid: i32) -> io::Result<Vec<u8>> {
-    const NT_X86_XSTATE: usize = 0x202;
-    let mut state = vec![0u8; 16 << 10];
-    let mut vec = libc::iovec { iov_base: state.as_mut_ptr().cast(), iov_len: state.len() };
-    call(libc::PTRACE_GETREGSET, tid, NT_X86_XSTATE, &raw mut vec as usize)?;
-    state.truncate(vec.iov_len);
-    Ok(state)
 }

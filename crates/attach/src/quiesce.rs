@@ -7,6 +7,7 @@
 //! Contexts that a program saved elsewhere by itself (a scheduler that switches stacks in a signal handler) are out of
 //! sight.
 
+use std::collections::HashSet;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
@@ -80,7 +81,8 @@ fn site_around(sites: &[Site], pc: u64) -> Option<&Site> {
 /// Waits until no thread's PC, running or saved, is forbidden. An address where one stayed is in the error.
 pub fn await_none_inside(keeper: &mut Keeper, forbidden: &Forbidden<'_>, patience: Duration) -> Result<(), Error> {
     let start = Instant::now();
-    let mut clear: Vec<i32> = Vec::new();
+    let mut clear: HashSet<i32> = HashSet::new();
+    keeper.watch_births();
     loop {
         let maps = proc::maps(keeper.pid()).map_err(|_| Error::Gone(keeper.pid()))?;
         let mut stuck = None;
@@ -89,13 +91,20 @@ pub fn await_none_inside(keeper: &mut Keeper, forbidden: &Forbidden<'_>, patienc
             if clear.contains(&tid) {
                 continue;
             }
+            // Born outside, and what is saved on its stack, if it has not got a new one, is its creator's.
+            if keeper.birthplace(tid).is_some_and(|pc| !forbidden.holds(pc)) {
+                clear.insert(tid);
+                continue;
+            }
             match inside(keeper, tid, forbidden, &maps)? {
-                None => clear.push(tid),
+                None => {
+                    clear.insert(tid);
+                }
                 found => stuck = found,
             }
         }
         let Some(addr) = stuck else {
-            // Threads born meanwhile began outside, but their creator may have been inside with them.
+            // All that there are now, and who is born from here on is so to somebody who was clear.
             if keeper.executors().iter().all(|tid| clear.contains(tid)) {
                 return Ok(());
             }
@@ -240,10 +249,16 @@ fn is_saved_pc(keeper: &Keeper, place: u64) -> bool {
 /// that entry, and by then the signal is pending or was already reported to the keeper.
 pub fn await_no_trap_pending(keeper: &mut Keeper, patience: Duration) -> Result<(), Error> {
     let start = Instant::now();
-    let mut clear: Vec<i32> = Vec::new();
+    let mut clear: HashSet<i32> = HashSet::new();
+    // There is no trap that who is born now could run into.
+    keeper.watch_births();
     loop {
         let executors = keeper.executors();
         for &tid in executors.iter().filter(|t| !clear.contains(t)).collect::<Vec<_>>() {
+            if keeper.birthplace(tid).is_some() {
+                clear.insert(tid);
+                continue;
+            }
             let asleep = |pid| matches!(proc::whereabouts(pid, tid), Ok(Whereabouts::Asleep { .. }));
             let quiet = if asleep(keeper.pid()) || asleep(tid) {
                 !trap_pending(tid)
@@ -251,7 +266,7 @@ pub fn await_no_trap_pending(keeper: &mut Keeper, patience: Duration) -> Result<
                 keeper.visit(tid, |_, _, _| !trap_pending(tid))?.unwrap_or(true)
             };
             if quiet {
-                clear.push(tid);
+                clear.insert(tid);
             }
         }
         keeper.pump()?;

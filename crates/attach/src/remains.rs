@@ -6,9 +6,9 @@ use std::os::unix::fs::FileExt;
 use textpoke_core::Site;
 use textpoke_core::journal::{Header, MAGIC};
 use textpoke_trace::control::{self, Control};
-use textpoke_trace::layout::{JOURNAL_BYTES, MAX_RINGS, PAGE};
+use textpoke_trace::layout::{JOURNAL_BYTES, PAGE};
+use textpoke_trace::local::{GS_WINDOW_END, GS_WINDOW_START};
 use textpoke_trace::params::Params;
-use textpoke_trace::record::MAX_SITES;
 
 use crate::error::Error;
 use crate::image::Image;
@@ -23,12 +23,17 @@ pub struct Remains {
     pub text: Vec<(u64, u64)>,
     /// Shared data. Without it the text was restored, and an area stayed because a thread was in it.
     pub data: Option<(u64, u64)>,
+    /// What has no name: LOCAL and TABLE, known by where they are. No executable code refers to them once there is no data.
+    pub private: Vec<(u64, u64)>,
     inode: u64,
 }
 
 /// Finds them.
 pub fn find(maps: &[Mapping]) -> Remains {
     let mut remains = Remains::default();
+    let window = GS_WINDOW_START..GS_WINDOW_END;
+    let unnamed = maps.iter().filter(|m| window.contains(&m.start) && m.inode == 0 && !m.shared);
+    remains.private = unnamed.map(|m| (m.start, m.end)).collect();
     for map in maps.iter().filter(|m| m.path.starts_with(MAPPING_NAME)) {
         if map.prot & libc::PROT_EXEC != 0 {
             remains.text.push((map.start, map.end));
@@ -52,7 +57,7 @@ pub enum Busy {
 impl Remains {
     /// Whether there is anything.
     pub fn is_empty(&self) -> bool {
-        self.text.is_empty() && self.data.is_none()
+        self.text.is_empty() && self.data.is_none() && self.private.is_empty()
     }
 
     /// Looks for other processes that share the data with the target.
@@ -112,8 +117,11 @@ impl Remains {
             memory.read_exact_at(&mut bytes, at).map_err(|e| Error::Io("reading the journal", e))?;
             Ok::<u64, Error>(u64::from_le_bytes(bytes))
         };
-        if word(start)? != control::MAGIC {
-            return Err(damaged("is of another version"));
+        match word(start)? {
+            control::MAGIC => {}
+            // Its tracer had just mapped it.
+            0 => return Ok(Vec::new()),
+            _ => return Err(damaged("is of another version")),
         }
         let journal = start + size_of::<Control>().next_multiple_of(PAGE) as u64;
         let field = |offset: usize| word(journal + offset as u64);
@@ -159,17 +167,11 @@ fn site_from_bytes(bytes: &[u8]) -> Site {
     }
 }
 
-/// The parts of an earlier session that carry no name, as its parameters page tells.
+/// What of an earlier session carries no name, as its parameters page tells.
 #[derive(Clone, Copy, Debug)]
 pub struct Unnamed {
-    /// LOCAL.
-    pub local: u64,
-    /// Rings that LOCAL has headers for.
-    pub rings: usize,
     /// TABLE.
     pub table: u64,
-    /// Sites that TABLE has room for.
-    pub site_capacity: usize,
     /// Address of its trap handler.
     pub handler: u64,
 }
@@ -186,15 +188,7 @@ pub fn regions(keeper: &Keeper, image: &Image, home: u64, data: Option<(u64, u64
     if field(offset_of!(Params, control))? != data?.0 {
         return None;
     }
-    Some(Unnamed {
-        local: field(offset_of!(Params, local))?,
-        rings: usize::try_from(field(offset_of!(Params, ring_count))?).ok().filter(|&n| n <= MAX_RINGS)?,
-        table: field(offset_of!(Params, table))?,
-        site_capacity: usize::try_from(field(offset_of!(Params, site_capacity))?)
-            .ok()
-            .filter(|&n| n <= MAX_SITES as usize)?,
-        handler: home + image.trap_handler(),
-    })
+    Some(Unnamed { table: field(offset_of!(Params, table))?, handler: home + image.trap_handler() })
 }
 
 /// Refuses a process in which another textpoke is at work or was killed at work. Areas that stayed after an orderly
@@ -202,7 +196,7 @@ pub fn regions(keeper: &Keeper, image: &Image, home: u64, data: Option<(u64, u64
 pub fn check(pid: i32, maps: &[Mapping]) -> Result<Vec<(u64, u64)>, Error> {
     let remains = find(maps);
     if remains.data.is_none() {
-        return Ok(remains.text);
+        return Ok([remains.text, remains.private].concat());
     }
     match remains.users(pid).first() {
         Some(&(Busy::Tracer(by) | Busy::Sidecar(by))) => Err(Error::InUse(pid, by)),

@@ -5,81 +5,68 @@ use std::os::unix::fs::FileExt;
 
 use crate::error::Error;
 use crate::keeper::{Keeper, restart};
-use crate::proc;
+use crate::proc::{self, Mapping};
 use crate::ptrace::{self, Event, Regs};
-use crate::sigframe::{self, Gadgets};
+use crate::way_home::{Steps, WayHome};
 
-/// A stopped thread that is borrowed for system calls. [`Remote::give_back`] makes it go on as if nothing had been; if
-/// the tracer is killed first, the thread finds back by itself (see [`sigframe`]).
+/// `syscall`, as every vdso contains it (its clock functions fall back to the system call).
+const SYSCALL: [u8; 2] = [0x0f, 0x05];
+
+/// A stopped thread that is borrowed for system calls. [`Remote::give_back`] makes it go on as if nothing had been.
 pub struct Remote {
     tid: i32,
-    gadgets: Gadgets,
-    /// Registers during system calls, but for those that a call sets: the stack pointer leads back.
-    working: Regs,
-    /// Registers to go on with.
-    own: Regs,
+    insn: u64,
+    saved: Regs,
     mask: u64,
-    /// Stack pointer that leads a child to its end.
-    child_sp: u64,
-    /// Signals that arrived meanwhile although all are blocked (SIGSTOP), to be sent again.
-    postponed: Vec<i32>,
+    /// How it goes on when this process is killed. A process of our own has none: it dies with us.
+    way_home: Option<WayHome>,
+    /// Its process is stopped by a signal.
+    group_stop: bool,
+}
+
+/// Where a `syscall` instruction stands in the process.
+pub fn syscall_insn(keeper: &Keeper) -> Result<u64, Error> {
+    let maps = proc::maps(keeper.pid()).map_err(|_| Error::Gone(keeper.pid()))?;
+    let vdso = maps.iter().find(|m| m.path == "[vdso]").ok_or(Error::Unsupported("the process has no vdso"))?;
+    let mut text = vec![0; (vdso.end - vdso.start) as usize];
+    keeper.memory().read_exact_at(&mut text, vdso.start).map_err(|e| Error::Io("reading the target's vdso", e))?;
+    let at = text.windows(2).position(|w| w == SYSCALL);
+    at.map(|i| vdso.start + i as u64).ok_or(Error::Unsupported("its vdso has no system call instruction"))
 }
 
 impl Remote {
-    /// Borrows a thread of the target that is in a ptrace stop.
-    pub fn borrow(keeper: &Keeper, tid: i32, gadgets: Gadgets) -> Result<Self, Error> {
-        let lost = |e: io::Error| Error::Io("borrowing a thread of the target", e);
-        let own = restarted(ptrace::regs(tid).map_err(lost)?);
+    /// Borrows a thread of the target that is in a ptrace stop. `steps` are for the case that this process is killed
+    /// meanwhile; [`Remote::is_safe`] tells whether the thread's stack has room for them.
+    pub fn borrow(keeper: &Keeper, tid: i32, insn: u64, steps: Option<Steps>, maps: &[Mapping]) -> Result<Self, Error> {
+        let saved = ptrace::regs(tid).map_err(lost)?;
         let mask = ptrace::signal_mask(tid).map_err(lost)?;
-        let (sp, child_sp) = sigframe::push(keeper, tid, &gadgets, &own, mask)?;
-        let mut remote = Self { tid, gadgets, working: own, own, mask, child_sp, postponed: Vec::new() };
-        remote.lead_back_by(sp)?;
+        let home = restarted(keeper, tid, &saved);
+        let way_home = steps.and_then(|steps| WayHome::lay(keeper, tid, steps, maps, &home, mask));
+        if let Some(way) = &way_home {
+            // First the way, then the mask: whoever is let go of in between gets home with its own mask.
+            ptrace::set_regs(tid, &way.go(&saved)).map_err(lost)?;
+        }
         ptrace::set_signal_mask(tid, u64::MAX).map_err(lost)?;
-        Ok(remote)
+        let insn = way_home.as_ref().map_or(insn, WayHome::insn);
+        Ok(Self { tid, insn, saved, mask, way_home, group_stop: false })
     }
 
-    /// Takes hold of a stopped process that is ours. If the tracer is killed, it ends. `scratch` is memory for that,
-    /// [`sigframe::FRAME`] bytes.
-    pub fn own(keeper: &Keeper, tid: i32, gadgets: Gadgets, scratch: u64) -> Result<Self, Error> {
-        let lost = |e: io::Error| Error::Io("taking hold of the sidecar", e);
-        let own = ptrace::regs(tid).map_err(lost)?;
-        let mut remote =
-            Self { tid, gadgets, working: own, own, mask: u64::MAX, child_sp: scratch, postponed: Vec::new() };
-        remote.end_by(keeper, scratch)?;
+    /// Takes a stopped process of our own into service. It dies with this process from now on.
+    pub fn employ(tid: i32, insn: u64) -> Result<Self, Error> {
+        ptrace::set_options(tid, ptrace::OPTIONS_OF_OURS).map_err(lost)?;
+        let saved = ptrace::regs(tid).map_err(lost)?;
         ptrace::set_signal_mask(tid, u64::MAX).map_err(lost)?;
-        Ok(remote)
-    }
-
-    /// From now on the process ends by way of a frame at `scratch` if the tracer is killed.
-    pub fn end_by(&mut self, keeper: &Keeper, scratch: u64) -> Result<(), Error> {
-        let frame = sigframe::end_frame(&self.gadgets, &self.own, scratch);
-        keeper.memory().write_all_at(&frame, scratch).map_err(|e| Error::Io("writing the target's memory", e))?;
-        self.child_sp = scratch;
-        self.lead_back_by(scratch)
-    }
-
-    /// Sets the registers such that the thread, if it runs, goes to the frame at `sp`.
-    fn lead_back_by(&mut self, sp: u64) -> Result<(), Error> {
-        self.working.rsp = sp;
-        // The `ret` behind the system call.
-        self.working.rip = self.gadgets.syscall + 2;
-        self.working.orig_rax = u64::MAX;
-        ptrace::set_regs(self.tid, &self.working).map_err(|e| Error::Io("borrowing a thread of the target", e))
-    }
-
-    /// The instruction sequences that it uses.
-    pub fn gadgets(&self) -> Gadgets {
-        self.gadgets
-    }
-
-    /// Stack pointer that leads a child to its end.
-    pub fn child_sp(&self) -> u64 {
-        self.child_sp
+        Ok(Self { tid, insn, saved, mask: u64::MAX, way_home: None, group_stop: false })
     }
 
     /// Who was borrowed.
     pub fn tid(&self) -> i32 {
         self.tid
+    }
+
+    /// Whether it would get home without us.
+    pub fn is_safe(&self) -> bool {
+        self.way_home.is_some()
     }
 
     /// Performs one system call; the answer is the kernel's, negative for an error. `on_child` hears of a clone.
@@ -88,30 +75,53 @@ impl Remote {
         keeper: &mut Keeper,
         number: i64,
         args: [u64; 6],
+        on_child: impl FnMut(i32),
+    ) -> Result<i64, Error> {
+        let stack = self.way_home.as_ref().map_or(self.saved.rsp, |way| way.home);
+        self.call_on(keeper, stack, number, args, on_child)
+    }
+
+    fn call_on(
+        &mut self,
+        keeper: &mut Keeper,
+        stack: u64,
+        number: i64,
+        args: [u64; 6],
         mut on_child: impl FnMut(i32),
     ) -> Result<i64, Error> {
-        let lost = |e: io::Error| Error::Io("a system call in the target", e);
-        let mut regs = self.working;
-        regs.rip = self.gadgets.syscall;
-        regs.rax = number as u64;
-        [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9] = args;
-        // Not inside a system call, so that the kernel has nothing to restart.
-        regs.orig_rax = u64::MAX;
-        ptrace::set_regs(self.tid, &regs).map_err(lost)?;
-        let mut entered = false;
-        ptrace::cont_to_syscall(self.tid).map_err(lost)?;
         loop {
-            match keeper.next_event(self.tid)? {
-                Event::Syscall if entered => break,
-                Event::Syscall => entered = true,
-                Event::Child(_) => on_child(ptrace::event_message(self.tid).map_err(lost)? as i32),
-                Event::Ended => return Err(Error::Gone(keeper.pid())),
-                Event::Signal(signal) | Event::GroupStop(signal) => self.postponed.push(signal),
-                Event::Stop | Event::Exec => {}
+            let mut regs = self.saved;
+            regs.rip = self.insn;
+            regs.rsp = stack;
+            regs.rax = number as u64;
+            [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9] = args;
+            // Not inside a system call, so that the kernel has nothing to restart.
+            regs.orig_rax = u64::MAX;
+            ptrace::set_regs(self.tid, &regs).map_err(lost)?;
+            let mut entered = false;
+            let mut signal = 0;
+            loop {
+                ptrace::cont_to_syscall(self.tid, signal).map_err(lost)?;
+                signal = 0;
+                match keeper.next_event(self.tid)? {
+                    Event::Syscall if entered => break,
+                    Event::Syscall => entered = true,
+                    Event::Child(_) => on_child(ptrace::event_message(self.tid).map_err(lost)? as i32),
+                    Event::Ended => return Err(Error::Gone(keeper.pid())),
+                    // All signals are blocked that can be. SIGSTOP takes effect at once, so that a SIGCONT that follows
+                    // ends it, and meanwhile this thread works on.
+                    Event::Signal(arrived) => signal = arrived,
+                    Event::GroupStop(_) => self.group_stop = true,
+                    Event::Stop => self.group_stop = false,
+                    Event::Exec => {}
+                }
             }
-            ptrace::cont_to_syscall(self.tid).map_err(lost)?;
+            let answer = ptrace::regs(self.tid).map_err(lost)?.rax as i64;
+            // A stop signal came in between: as if the call had not been made.
+            if !matches!(answer, RESTARTSYS | RESTARTNOINTR | RESTARTNOHAND | RESTART_RESTARTBLOCK | EINTR) {
+                return Ok(answer);
+            }
         }
-        Ok(ptrace::regs(self.tid).map_err(lost)?.rax as i64)
     }
 
     /// Performs one system call and turns its error into ours; `what` names it.
@@ -125,8 +135,14 @@ impl Remote {
     /// Clones and returns the child, which is a tracee in its first stop.
     pub fn clone_child(&mut self, keeper: &mut Keeper, flags: i32) -> Result<i32, Error> {
         let mut child = 0;
-        let args = [flags as u64, self.child_sp, 0, 0, 0, 0];
-        let answer = self.call_raw(keeper, libc::SYS_clone, args, |tid| child = tid)?;
+        let answer = match self.way_home {
+            Some(way) => {
+                let flags = flags | libc::CLONE_PARENT_SETTID;
+                let args = [flags as u64, way.child, way.child_number(), 0, 0, 0];
+                self.call_on(keeper, way.wait, libc::SYS_clone, args, |tid| child = tid)?
+            }
+            None => self.call_raw(keeper, libc::SYS_clone, [flags as u64, 0, 0, 0, 0, 0], |tid| child = tid)?,
+        };
         if answer < 0 {
             return Err(Error::Remote("clone", -answer as i32));
         }
@@ -137,31 +153,43 @@ impl Remote {
         Ok(child)
     }
 
-    /// Puts registers and signal mask back and lets the thread run. A system call that our stop interrupted is started
-    /// again, as the kernel does when no handler ran.
-    pub fn give_back(mut self) -> Result<(), Error> {
-        let lost = |e: io::Error| Error::Io("giving a thread back to the target", e);
-        ptrace::set_signal_mask(self.tid, self.mask).map_err(lost)?;
-        ptrace::set_regs(self.tid, &self.own).map_err(lost)?;
-        ptrace::cont(self.tid, 0).map_err(lost)?;
-        for signal in self.postponed.drain(..).filter(|&s| s != libc::SIGTRAP) {
-            // SAFETY: plain system call without memory arguments; the worst answer is that the thread is gone.
-            unsafe {
-                libc::syscall(
-                    libc::SYS_tgkill,
-                    i64::from(proc::status(self.tid).map_or(self.tid, |s| s.tgid)),
-                    i64::from(self.tid),
-                    i64::from(signal),
-                )
-            };
+    /// Puts registers and signal mask back and lets the thread run, as if it had only been interrupted.
+    pub fn give_back(mut self, keeper: &mut Keeper) -> Result<(), Error> {
+        // Only at a stop like the one at the beginning does the kernel see to an interrupted system call: whether it
+        // starts again, or a handler runs first and it answers EINTR.
+        let mut signal = 0;
+        loop {
+            // Again after every other stop: the kernel takes any stop for the one that was asked for.
+            ptrace::interrupt(self.tid).map_err(lost)?;
+            ptrace::cont(self.tid, signal).map_err(lost)?;
+            signal = 0;
+            match keeper.next_event(self.tid)? {
+                Event::Stop => {
+                    self.group_stop = false;
+                    break;
+                }
+                Event::GroupStop(_) => {
+                    self.group_stop = true;
+                    break;
+                }
+                Event::Ended => return Err(Error::Gone(keeper.pid())),
+                Event::Signal(arrived) => signal = arrived,
+                Event::Child(_) | Event::Exec | Event::Syscall => {}
+            }
         }
-        Ok(())
+        let eintr = self.saved.rax as i64 == EINTR && self.saved.orig_rax as i64 >= 0;
+        let regs = if eintr { restarted(keeper, self.tid, &self.saved) } else { self.saved };
+        ptrace::set_signal_mask(self.tid, self.mask).map_err(lost)?;
+        ptrace::set_regs(self.tid, &regs).map_err(lost)?;
+        if let Some(way) = &self.way_home {
+            way.wipe(keeper);
+        }
+        if self.group_stop { ptrace::listen(self.tid) } else { ptrace::cont(self.tid, 0) }.map_err(lost)
     }
 
     /// Makes the thread begin at `entry` with this stack and argument, released from us.
     pub fn start_at(self, keeper: &mut Keeper, entry: u64, stack: u64, argument: u64) -> Result<(), Error> {
-        let lost = |e: io::Error| Error::Io("starting the sidecar", e);
-        let mut regs = self.own;
+        let mut regs = self.saved;
         regs.rip = entry;
         regs.rsp = stack;
         regs.rdi = argument;
@@ -173,7 +201,7 @@ impl Remote {
         Ok(())
     }
 
-    /// Ends the borrowed process.
+    /// Ends the process, which is ours.
     pub fn exit(mut self, keeper: &mut Keeper) -> Result<(), Error> {
         match self.call_raw(keeper, libc::SYS_exit_group, [0; 6], |_| {}) {
             Ok(_) | Err(Error::Gone(_)) => {
@@ -185,23 +213,31 @@ impl Remote {
     }
 }
 
-/// Registers with which an interrupted system call starts again, as the kernel arranges it when no handler runs
-/// (`arch_do_signal_or_restart`), and for those few that only answer EINTR.
-fn restarted(mut regs: Regs) -> Regs {
-    const RESTARTSYS: i64 = -512;
-    const RESTARTNOINTR: i64 = -513;
-    const RESTARTNOHAND: i64 = -514;
-    const RESTART_RESTARTBLOCK: i64 = -516;
-    const EINTR: i64 = -(libc::EINTR as i64);
-    let call = regs.orig_rax;
-    if call as i64 >= 0 {
-        match regs.rax as i64 {
-            RESTARTSYS | RESTARTNOINTR | RESTARTNOHAND => restart(&mut regs, call),
-            RESTART_RESTARTBLOCK => restart(&mut regs, libc::SYS_restart_syscall as u64),
-            EINTR if call as i64 != libc::SYS_close => restart(&mut regs, call),
-            _ => {}
-        }
-        regs.orig_rax = u64::MAX;
+// What a system call answers inside the kernel when a stop interrupted it (include/linux/errno.h).
+const RESTARTSYS: i64 = -512;
+const RESTARTNOINTR: i64 = -513;
+const RESTARTNOHAND: i64 = -514;
+const RESTART_RESTARTBLOCK: i64 = -516;
+const EINTR: i64 = -(libc::EINTR as i64);
+
+/// The registers with which a thread goes on that was stopped with these: a system call that was interrupted is started
+/// again, as the kernel does when no handler runs.
+fn restarted(keeper: &Keeper, tid: i32, saved: &Regs) -> Regs {
+    let mut regs = *saved;
+    let call = saved.orig_rax;
+    if (call as i64) < 0 {
+        return regs;
     }
+    match saved.rax as i64 {
+        RESTARTSYS | RESTARTNOINTR | RESTARTNOHAND => restart(&mut regs, call),
+        RESTART_RESTARTBLOCK => restart(&mut regs, libc::SYS_restart_syscall as u64),
+        EINTR if call as i64 != libc::SYS_close && !keeper.handler_is_due(tid) => restart(&mut regs, call),
+        _ => {}
+    }
+    regs.orig_rax = u64::MAX;
     regs
+}
+
+fn lost(e: io::Error) -> Error {
+    Error::Io("a system call in the target", e)
 }

@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use textpoke_core::isa::{Isa, X86_64};
 use textpoke_core::{Cause, Direction, Kind, Machine, Run, Site, Step, Unit, Verdict, drive};
-use textpoke_trace::{Layout, local, table};
+use textpoke_trace::Layout;
 
 use crate::error::Error;
 use crate::image::Image;
 use crate::inject::{Embryo, borrow_thread, unmap};
 use crate::keeper::{Keeper, hold};
+use crate::place;
 use crate::preflight;
 use crate::proc;
 use crate::quiesce::{Forbidden, await_no_trap_pending, await_none_inside};
@@ -57,8 +58,9 @@ pub fn repair(pid: i32, agent: &[u8]) -> Result<Repaired, Error> {
         keeper.set_changed(&sites);
         let layout = Layout::new(1, 1, textpoke_trace::layout::MIN_RING_BYTES).ok_or(Error::SidecarLost)?;
         let mut parent = borrow_thread(keeper)?;
-        let born = Embryo::conceive(keeper, &mut parent, &layout);
-        parent.give_back()?;
+        let maps = proc::maps(pid).map_err(|_| Error::Gone(pid))?;
+        let born = Embryo::conceive(keeper, &mut parent, &layout, place::private(&maps)?.1);
+        parent.give_back(keeper)?;
         let mut embryo = born?;
         embryo.register_membarrier(keeper)?;
         let mut repaired = Repaired { sites: damaged, ..Repaired::default() };
@@ -147,10 +149,7 @@ fn clear_away(
     }
     if repaired.stays.is_none() {
         free.extend(remains.data);
-        if let Some(regions) = regions {
-            free.push((regions.local, regions.local + local::bytes(regions.rings) as u64));
-            free.push((regions.table, regions.table + table::bytes(regions.site_capacity) as u64));
-        }
+        free.extend(&remains.private);
     }
     repaired.mappings = free.len();
     embryo.leave(keeper, |keeper, remote| {

@@ -9,9 +9,9 @@ use textpoke_trace::{Layout, local};
 
 use crate::error::Error;
 use crate::image::Image;
-use crate::inject::{self, Embryo, Regions, borrow_thread, recapture};
+use crate::inject::{self, Area, Embryo, Regions, borrow_thread, recapture};
 use crate::keeper::{Keeper, hold};
-use crate::place::page_up;
+use crate::place::{self, page_up};
 use crate::plan::{self, Compiled, Probe};
 use crate::preflight;
 use crate::proc::{self, Mapping};
@@ -124,12 +124,13 @@ impl Session {
         let Compiled { areas, sites, numbers, refused } = compiled;
         let layout = Layout::new(sites.len().max(1), options.rings, options.ring_bytes)
             .ok_or(Error::Unsupported("too many sites or rings, or a ring size that is not a power of two"))?;
+        let (local, table) = place::private(maps)?;
         let text_bytes: u64 = areas.iter().map(|(a, _)| a.len).sum();
         let mut regions = Regions {
             text: areas.iter().map(|(a, _)| *a).collect(),
             data: 0,
-            local: local_address(maps, layout.rings)?,
-            table: 0,
+            local,
+            table,
             layout,
             data_offset: page_up(text_bytes),
         };
@@ -138,18 +139,18 @@ impl Session {
         verify_old(keeper, &sites)?;
 
         let mut parent = borrow_thread(keeper)?;
-        let born = Embryo::conceive(keeper, &mut parent, &layout);
+        let born = Embryo::conceive(keeper, &mut parent, &layout, table);
         // A launched program stays where it is until everything is in place.
-        let parent = if launched { Some(parent) } else { parent.give_back().map(|()| None)? };
+        let parent = if launched { Some(parent) } else { parent.give_back(keeper).map(|()| None)? };
         let mut embryo = born?;
         let sidecar = embryo.tid();
-        let (life, life_fd) = embryo.life_line(keeper)?;
-        let shared = Shared::create(&embryo.open_memory()?, &regions, &areas)?;
-        embryo.map_regions(keeper, &mut regions)?;
-        shared.fill(&regions, &sites, &ranges, life_fd, proc::inner_pid(keeper.pid()))?;
+        let equipped = Self::equip(keeper, &mut embryo, &mut regions, image, &areas, &sites, &ranges);
+        let (shared, life) = match equipped {
+            Ok(done) => done,
+            Err(e) => return Err(embryo.abandon(keeper, e)),
+        };
         let home = regions.text[0].addr;
         let handler = home + image.trap_handler();
-        embryo.install_action(keeper, handler, home + image.restorer())?;
         embryo.deliver(keeper, home + image.agent_main(), regions.data)?;
 
         let rings = Rings::new(shared, keeper.pid());
@@ -177,10 +178,12 @@ impl Session {
             _ => return Err(Error::SidecarLost),
         }
         session.install(keeper, numbers)?;
+        // Only now: what is recorded while half of the sites are in place cannot be understood, and nobody reads it yet.
+        session.rings.shared().switch_probes_on();
         if let Some(parent) = parent {
-            parent.give_back()?;
             // SAFETY: a signal to the process that we hold.
             unsafe { libc::kill(keeper.pid(), libc::SIGCONT) };
+            parent.give_back(keeper)?;
         }
         Ok(session)
     }
@@ -210,6 +213,26 @@ impl Session {
         }
         self.take_down(keeper)?;
         Err(Error::Damaged("threads stay inside too many of the functions; try again, or trace fewer (-F)".to_owned()))
+    }
+
+    /// Gives a newborn sidecar everything that it needs to run.
+    fn equip(
+        keeper: &mut Keeper,
+        embryo: &mut Embryo,
+        regions: &mut Regions,
+        image: &Image,
+        areas: &[(Area, Vec<u8>)],
+        sites: &[Site],
+        ranges: &[Mapping],
+    ) -> Result<(Shared, File), Error> {
+        let (life, life_fd) = embryo.life_line(keeper)?;
+        let shared = Shared::create(&embryo.open_memory()?, regions, areas)?;
+        embryo.map_regions(keeper, regions)?;
+        shared.fill(regions, sites, ranges, life_fd, proc::inner_pid(keeper.pid()))?;
+        shared.switch_probes_off();
+        let home = regions.text[0].addr;
+        embryo.install_action(keeper, home + image.trap_handler(), home + image.restorer())?;
+        Ok((shared, life))
     }
 
     /// Sites that could not be had after all, by their numbers.
@@ -256,6 +279,7 @@ impl Session {
     pub fn detach(mut self) -> Result<Released, Error> {
         let begun = Instant::now();
         let pid = self.pid;
+        self.rings.shared().switch_probes_off();
         let (stays, verified, traps) = hold(pid, |keeper| {
             keeper.set_changed(&self.sites);
             if !self.sites.is_empty() {
@@ -343,7 +367,7 @@ impl Session {
     fn take_down(&mut self, keeper: &mut Keeper) -> Result<Option<(u64, u64)>, Error> {
         let text: Vec<(u64, u64)> =
             self.regions.text.iter().map(inject::Area::range).chain(self.leftovers.drain(..)).collect();
-        let mut remote = recapture(keeper, self.sidecar, self.regions.table)?;
+        let mut remote = recapture(keeper, self.sidecar)?;
         inject::restore_action(keeper, &mut remote, self.regions.table, self.handler)?;
         let mut stay = None;
         let mut in_probe = false;
@@ -386,15 +410,6 @@ impl Session {
         }
         Ok(true)
     }
-}
-
-/// A free place for LOCAL in the window that the probe recognises.
-fn local_address(maps: &[Mapping], rings: usize) -> Result<u64, Error> {
-    const STEP: u64 = 1 << 30;
-    let len = local::bytes(rings) as u64;
-    let free = |at: &u64| maps.iter().all(|m| m.end <= *at || m.start >= at + len);
-    let mut places = (local::GS_WINDOW_START..local::GS_WINDOW_END - len).step_by(STEP as usize);
-    places.find(free).ok_or(Error::NoRoom(local::GS_WINDOW_START))
 }
 
 /// The mappings that sites lie in.

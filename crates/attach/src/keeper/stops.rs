@@ -57,7 +57,7 @@ impl Keeper {
 
     /// Takes hold of a sidecar that runs on its own, and stops it.
     pub fn capture(&mut self, sidecar: i32) -> Result<(), Error> {
-        ptrace::seize(sidecar, ptrace::OPTIONS).map_err(|_| Error::SidecarLost)?;
+        ptrace::seize(sidecar, ptrace::OPTIONS_OF_OURS).map_err(|_| Error::SidecarLost)?;
         self.tracees.insert(sidecar, Kind::Sidecar);
         if self.stop(sidecar)? { Ok(()) } else { Err(Error::SidecarLost) }
     }
@@ -91,7 +91,8 @@ impl Keeper {
         let _ = ptrace::set_regs(tid, &regs);
     }
 
-    fn handler_is_due(&self, tid: i32) -> bool {
+    /// Whether a handler will run in this thread before it goes on.
+    pub fn handler_is_due(&self, tid: i32) -> bool {
         proc::status(tid).is_ok_and(|s| (s.sig_pending | s.shared_pending) & !s.sig_blocked & s.sig_caught != 0)
     }
 }
