@@ -6,9 +6,10 @@
 
 use crate::steps::Steps;
 use crate::workspace::Workspace;
-use crate::{fence, graph, licences, nostd};
+use crate::{fence, graph, licences, nostd, tools};
 
-const PROFILE: &str = "--profile=ci";
+/// The profile, as an argument.
+pub const PROFILE: &str = "--profile=ci";
 /// Tests that can run longer ask for this variable.
 const FULL: &str = "TEXTPOKE_FULL";
 
@@ -27,6 +28,7 @@ pub fn run(workspace: &Workspace, full: bool) -> Result<(), String> {
     );
     agent(workspace, &mut steps);
     steps.check("no_std", || nostd::run(workspace));
+    steps.check("checker", || tools::checker(workspace));
     // One crate's tests after the other: they measure, stop and patch processes, and must not starve each other.
     steps.tests("tests", &["test", "--workspace", "--no-fail-fast", PROFILE], environment);
     // Libraries only: the program and the library that users name are both called textpoke, and would overwrite each other.

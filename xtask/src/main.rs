@@ -23,6 +23,7 @@ cargo xtask COMMAND
   fence         where unsafe code may be, lints, machine paths, unfinished work, file lengths
   graph         the arrows between the crates
   licences      what the dependencies are licensed under, against deny.toml
+  mutate        the checker must find a counterexample to each protocol that lacks a step, or has two swapped
   nostd         the no_std crates really link without std and alloc
   setup         install the optional tools that some tests use (Debian, as root); harmless to repeat";
 
@@ -52,6 +53,7 @@ fn run(workspace: &Workspace, words: &[&str]) -> Result<(), String> {
         ["fence"] => fence::run(workspace),
         ["graph"] => graph::run(workspace),
         ["licences"] => licences::run(workspace),
+        ["mutate"] => tools::mutate(workspace),
         ["nostd"] => nostd::run(workspace),
         ["setup"] => tools::setup(),
         [] | ["--help" | "-h" | "help"] => {

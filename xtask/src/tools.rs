@@ -1,8 +1,9 @@
 //! Commands that hand over to other programs.
 
+use crate::ci;
 use crate::steps::status;
 use crate::workspace::Workspace;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Programs that some tests compare textpoke with, or trace. Debian's package has the program's name, and the
@@ -13,6 +14,48 @@ const OPTIONAL: [&str; 3] = ["gdb", "python3", "sqlite3"];
 pub fn bench_trace(workspace: &Workspace) -> Result<(), String> {
     let args = ["run", "--quiet", "--release", "--package", "textpoke-attach", "--example", "bench_trace"];
     status(&mut workspace.cargo(&args))
+}
+
+/// Runs the checker: the table of expected verdicts, and the mutilated protocols. Of what is as it should be, only the
+/// last lines are shown.
+///
+/// Everything is built as the tests build it, for the whole workspace and with the profile of CI, so that nothing is
+/// compiled twice; `cargo run --package` would choose other features of the dependencies.
+pub fn checker(workspace: &Workspace) -> Result<(), String> {
+    let directory = built(workspace)?;
+    let table = brief(Command::new(directory.join("textpoke")).args(["check", "--all"]));
+    table.and(brief(&mut mutants(&directory)))
+}
+
+/// Runs the mutation check alone: every step of every protocol taken away, and swapped with its neighbour.
+pub fn mutate(workspace: &Workspace) -> Result<(), String> {
+    status(&mut mutants(&built(workspace)?))
+}
+
+fn mutants(directory: &Path) -> Command {
+    let mut command = Command::new(directory.join("examples/check"));
+    command.arg("--mutate");
+    command
+}
+
+/// Runs a command that prints a lot: all of it if it fails, else the last line.
+fn brief(command: &mut Command) -> Result<(), String> {
+    let program = command.get_program().display().to_string();
+    let output = command.output().map_err(|error| format!("cannot run {program}: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() {
+        println!("{text}{}", String::from_utf8_lossy(&output.stderr));
+        return Err(format!("{program}: {}", output.status));
+    }
+    println!("{}", text.trim_end().lines().next_back().unwrap_or_default());
+    Ok(())
+}
+
+/// Builds the program and the checker's example; returns where they are.
+fn built(workspace: &Workspace) -> Result<PathBuf, String> {
+    let args = ["build", "--workspace", ci::PROFILE, "--bin", "textpoke", "--example", "check"];
+    status(&mut workspace.cargo(&args))?;
+    Ok(workspace.target_directory()?.join("ci"))
 }
 
 /// Installs what is missing where that is possible; elsewhere it says what to install.

@@ -31,6 +31,16 @@ impl Workspace {
         command
     }
 
+    /// Where cargo puts what it builds.
+    pub fn target_directory(&self) -> Result<PathBuf, String> {
+        let args = ["metadata", "--format-version", "1", "--no-deps", "--offline"];
+        let output = self.cargo(&args).output().map_err(|error| format!("cannot run cargo: {error}"))?;
+        let value: serde_json::Value =
+            serde_json::from_slice(&output.stdout).map_err(|error| format!("cargo metadata: {error}"))?;
+        let directory = value.get("target_directory").and_then(|d| d.as_str());
+        directory.map(PathBuf::from).ok_or_else(|| "cargo metadata names no target directory".into())
+    }
+
     /// Every text file of the project, relative to the root: those that git has or would add. Build output and the like are ignored.
     pub fn files(&self) -> Result<Vec<SourceFile>, String> {
         let output = Command::new("git")

@@ -4,7 +4,6 @@
 //! each of its steps failing, before or after its work. A wrapper around the live machine records each step; the checker
 //! must accept the record as a path of its own graph, and must not accept it with a step gone or two of them swapped.
 
-#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #![allow(unsafe_code, reason = "the tests generate, execute and change machine code")]
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};

@@ -47,6 +47,13 @@ fn go(args: &[String]) -> Result<bool, String> {
             println!("{}", to_json(&fates)?);
         } else {
             fates.iter().for_each(|f| println!("{f}"));
+            let found = fates.iter().filter(|f| f.found.is_some()).count();
+            let wrong = fates.iter().filter(|f| !f.as_it_should_be()).count();
+            let all = fates.len();
+            println!(
+                "{all} mutants: {found} have a counterexample, {} an argument; {wrong} are not as they should be",
+                all - found
+            );
         }
         return Ok(fates.iter().all(|f| f.as_it_should_be()));
     }
