@@ -17,6 +17,10 @@ const VERDICT: usize = 17;
 /// What the rows of a protocol that runs live say when nothing else is to be said.
 const SWEEP: &str = "built in";
 
+/// Why `check NAME` shows longer ones.
+const WAY: &str = "the shortest way there has 8 transitions, where each contiguous write counts as one, as in the \
+                   literature; `textpoke check NAME` shows it byte by byte";
+
 /// The table; `elapsed` is how long it took to make, in seconds.
 #[must_use]
 pub fn render(table: &Table, elapsed: f64, width: usize, paint: Paint) -> String {
@@ -62,7 +66,7 @@ pub fn render(table: &Table, elapsed: f64, width: usize, paint: Paint) -> String
         out.push_str(&hang(&format!("  {number}"), 7, sentence, width));
     }
     out.push_str(&hang("  2×1", 7, "2 CPUs, one of which patches, and 1 site", width));
-    out.push_str(&hang("  in 8", 7, "the shortest way there has 8 transitions; `textpoke check NAME` shows it", width));
+    out.push_str(&hang("  in 8", 7, WAY, width));
     for (i, text) in legend.iter().enumerate() {
         out.push_str(&hang(&format!("  {}", letter(i)), 7, text, width));
     }
