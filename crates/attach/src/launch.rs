@@ -6,11 +6,25 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus};
+use std::sync::{Mutex, PoisonError};
 
 use crate::error::Error;
 use crate::preflight;
 use crate::proc;
 use crate::ptrace::{self, Event};
+
+/// Ends of launched programs that a keeper reaped: to the kernel it is the same process that waits.
+static REAPED: Mutex<Vec<(i32, i32)>> = Mutex::new(Vec::new());
+
+/// Takes note that `pid` was reaped with this wait status.
+pub(crate) fn reaped(pid: i32, status: i32) {
+    let mut reaped = REAPED.lock().unwrap_or_else(PoisonError::into_inner);
+    // Threads and other tracees are of no interest, but are told apart by nobody; a few thousand are enough to remember.
+    if reaped.len() == 4096 {
+        reaped.remove(0);
+    }
+    reaped.push((pid, status));
+}
 
 /// A started program, stopped at its entry point by SIGSTOP.
 #[derive(Debug)]
@@ -26,12 +40,23 @@ impl Launched {
 
     /// Waits until it ends.
     pub fn wait(&mut self) -> io::Result<ExitStatus> {
-        self.child.wait()
+        match self.child.wait() {
+            Err(e) if e.raw_os_error() == Some(libc::ECHILD) => self.reaped_by_keeper().ok_or(e),
+            ended => ended,
+        }
+    }
+
+    fn reaped_by_keeper(&self) -> Option<ExitStatus> {
+        let reaped = REAPED.lock().unwrap_or_else(PoisonError::into_inner);
+        reaped.iter().find(|(pid, _)| *pid == self.pid()).map(|(_, status)| ExitStatus::from_raw(*status))
     }
 
     /// How it ended, if it has.
     pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
-        self.child.try_wait()
+        match self.child.try_wait() {
+            Err(e) if e.raw_os_error() == Some(libc::ECHILD) => Ok(self.reaped_by_keeper()),
+            ended => ended,
+        }
     }
 
     /// Ends it: it was started to be traced and cannot be.

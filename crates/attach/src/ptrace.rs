@@ -148,6 +148,7 @@ pub fn wait(tid: i32, block: bool) -> io::Result<Option<(i32, Event)>> {
         return Ok(None);
     }
     if !libc::WIFSTOPPED(status) {
+        crate::launch::reaped(got, status);
         return Ok(Some((got, Event::Ended)));
     }
     let signal = libc::WSTOPSIG(status);
