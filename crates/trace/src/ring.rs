@@ -27,6 +27,8 @@ pub struct RingHeader {
     pub limit: AtomicU64,
     /// Records that were lost because the ring was full.
     pub lost: AtomicU64,
+    /// Position of the slot that the last one of them would have had.
+    pub lost_at: AtomicU64,
     /// Address of the first slot in the target. Set by the tracer.
     pub slots: AtomicU64,
     /// Bytes of all slots minus 1. Set by the tracer.
@@ -75,13 +77,15 @@ pub struct Reader {
     full: u64,
     lost: u64,
     tsc: u64,
+    gaps: Gaps,
 }
 
 /// Slots after which the reader tells the writer how far it got, so that it need not wait for the end of a full ring.
 const PUBLISH_EVERY: u64 = 1024;
 
 impl Reader {
-    /// Records lost so far, skipped slots included.
+    /// Records lost so far, skipped slots included. The markers that were handed out add up to it after a last
+    /// [`Reader::drain`] that skips holes; before, some may still be to come.
     pub fn lost(&self) -> u64 {
         self.lost
     }
@@ -91,12 +95,16 @@ impl Reader {
     ///
     /// `slots` must have a power of two of elements, as [`Layout`](crate::Layout) makes them.
     pub fn drain(&mut self, header: &RingHeader, slots: &[Slot], holes: Holes, mut sink: impl FnMut([u64; 2])) -> u64 {
-        let bytes = (slots.len() * RECORD_BYTES) as u64;
+        let bytes = size_of_val(slots) as u64;
         let mask = slots.len() - 1;
+        self.publish(header);
         let end = self.tail.wrapping_add(self.pending(header, bytes));
         let mut count = 0;
         let mut skipped = 0;
         while self.tail != end {
+            while let Some(lost) = self.gaps.reached(self.tail) {
+                self.mark(lost, &mut sink);
+            }
             let slot = &slots[(self.tail as usize / RECORD_BYTES) & mask];
             let tsc = slot.commit.load(Ordering::Acquire);
             if tsc == 0 {
@@ -104,26 +112,26 @@ impl Reader {
                     break;
                 }
                 skipped += 1;
+                self.lost += 1;
             } else {
-                if skipped > 0 {
-                    self.mark(&mut skipped, &mut sink);
-                }
+                self.mark(core::mem::take(&mut skipped), &mut sink);
                 sink([tsc, slot.word.load(Ordering::Relaxed)]);
                 slot.commit.store(0, Ordering::Relaxed);
                 self.tsc = tsc;
                 count += 1;
             }
             self.tail = self.tail.wrapping_add(RECORD_BYTES as u64);
-            if count % PUBLISH_EVERY == PUBLISH_EVERY - 1 {
-                header.tail.0.store(self.tail, Ordering::Release);
+            if self.tail.is_multiple_of(PUBLISH_EVERY * RECORD_BYTES as u64) {
+                self.publish(header);
             }
         }
-        // The writer loses records only while the ring is full, which it is until the next line that publishes.
-        let lost = header.lost.load(Ordering::Relaxed);
-        skipped += lost.wrapping_sub(self.full);
-        self.full = lost;
-        self.mark(&mut skipped, &mut sink);
-        header.tail.0.store(self.tail, Ordering::Release);
+        self.mark(skipped, &mut sink);
+        self.publish(header);
+        // With nobody left to write, nothing comes before the places that were not reached.
+        let place = if holes == Holes::Skip { u64::MAX } else { self.tail };
+        while let Some(lost) = self.gaps.reached(place) {
+            self.mark(lost, &mut sink);
+        }
         count
     }
 
@@ -131,6 +139,19 @@ impl Reader {
         let distance = header.head.load(Ordering::Acquire).wrapping_sub(self.tail);
         // Threads that share one FS base race for one ring and may set its head back.
         if distance as i64 <= 0 { 0 } else { distance.min(bytes) & !(RECORD_BYTES as u64 - 1) }
+    }
+
+    /// Gives back what was read, and notes what the writer has lost meanwhile: the place is as far ahead as the ring was
+    /// full.
+    fn publish(&mut self, header: &RingHeader) {
+        header.tail.0.store(self.tail, Ordering::Release);
+        let full = header.lost.load(Ordering::Acquire);
+        let lost = full.wrapping_sub(self.full);
+        if lost > 0 {
+            self.full = full;
+            self.lost = self.lost.wrapping_add(lost);
+            self.gaps.note(header.lost_at.load(Ordering::Relaxed), lost);
+        }
     }
 
     /// Whether the slot at the tail, reserved and not committed, is behind the times: half a ring was reserved after it,
@@ -142,12 +163,42 @@ impl Reader {
         pending > slots.len() / 2 && (1..pending).any(committed)
     }
 
-    fn mark(&mut self, count: &mut u64, sink: &mut impl FnMut([u64; 2])) {
-        if *count > 0 {
-            self.lost += *count;
-            sink(Record::lost(self.tsc.max(1), *count).to_words());
-            *count = 0;
+    fn mark(&mut self, lost: u64, sink: &mut impl FnMut([u64; 2])) {
+        if lost > 0 {
+            sink(Record::lost(self.tsc.max(1), lost).to_words());
         }
+    }
+}
+
+/// Places ahead at which records were lost, in order: position and number.
+#[derive(Clone, Debug, Default)]
+struct Gaps {
+    noted: [(u64, u64); 8],
+    len: usize,
+}
+
+impl Gaps {
+    /// Notes a place. If there are too many, the last one stands for the rest.
+    fn note(&mut self, at: u64, lost: u64) {
+        let room = self.len < self.noted.len();
+        match self.noted[..self.len].last_mut() {
+            Some(last) if last.0 == at || !room => last.1 = last.1.wrapping_add(lost),
+            _ => {
+                self.noted[self.len] = (at, lost);
+                self.len += 1;
+            }
+        }
+    }
+
+    /// Takes the first place if it is not behind `tail`.
+    fn reached(&mut self, tail: u64) -> Option<u64> {
+        let &(at, lost) = self.noted[..self.len].first()?;
+        if at > tail {
+            return None;
+        }
+        self.noted.copy_within(1..self.len, 0);
+        self.len -= 1;
+        Some(lost)
     }
 }
 
@@ -179,6 +230,7 @@ mod tests {
                 h.limit.store(limit, Ordering::Relaxed);
                 if at >= limit {
                     h.head.fetch_sub(RECORD_BYTES as u64, Ordering::Relaxed);
+                    h.lost_at.store(at, Ordering::Relaxed);
                     h.lost.fetch_add(1, Ordering::Relaxed);
                     return None;
                 }
@@ -234,6 +286,38 @@ mod tests {
         assert!(ring.write(1000));
         assert_eq!(times(&drain(&mut reader, &ring, Holes::Wait)), [1000]);
         assert_eq!(reader.lost(), 5);
+    }
+
+    /// What comes behind the loss is already in the ring when the loss is noticed, and the marker stands in between.
+    #[test]
+    fn the_marker_stands_where_the_loss_was() {
+        let (ring, mut reader) = (Ring::new(), Reader::default());
+        let room = SLOTS as u64;
+        (1..=room + 5).for_each(|i| _ = ring.write(i));
+        // The reader gives half of it back, then the writer goes on until the ring is full once more.
+        for slot in &ring.slots[..SLOTS / 2] {
+            slot.commit.store(0, Ordering::Relaxed);
+        }
+        reader.tail = room / 2 * RECORD_BYTES as u64;
+        ring.header.tail.0.store(reader.tail, Ordering::Release);
+        let mut want: Vec<u64> = (room / 2 + 1..=room).chain([0]).collect();
+        (1001..=1000 + room / 2).for_each(|i| assert!(ring.write(i)));
+        want.extend(1001..=1000 + room / 2);
+        reader.publish(&ring.header);
+        assert!(!ring.write(7));
+        want.push(0);
+        let got = drain(&mut reader, &ring, Holes::Wait);
+        assert_eq!(times(&got), want);
+        let counts: Vec<u64> = got.iter().filter(|r| r.is_lost()).map(|r| r.sp8).collect();
+        assert_eq!((counts, reader.lost()), ([5, 1].into(), 6));
+    }
+
+    #[test]
+    fn more_losses_than_can_be_noted_are_still_counted() {
+        let mut gaps = Gaps::default();
+        (1..=20).for_each(|at| gaps.note(at * 16, 1));
+        let all: Vec<u64> = core::iter::from_fn(|| gaps.reached(u64::MAX)).collect();
+        assert_eq!((all.len(), all.iter().sum::<u64>()), (8, 20));
     }
 
     #[test]
