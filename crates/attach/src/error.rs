@@ -49,6 +49,8 @@ pub enum Error {
     Batch(Verdict),
     /// The patches could not be taken out; they are in as before, or the text is half done.
     Removal(Verdict),
+    /// It is starting another program all the time.
+    Spawning(i32),
     /// A thread did not react to an interrupt.
     Unresponsive(i32),
     /// The sidecar did not answer.
@@ -122,6 +124,12 @@ impl fmt::Display for Error {
                 f,
                 "the patches could not be taken out ({verdict:?}); the program runs on with them; run: textpoke repair PID"
             ),
+            Self::Spawning(pid) => {
+                write!(
+                    f,
+                    "process {pid} is just starting another program (vfork), which shares its memory until then; try again"
+                )
+            }
             Self::Unresponsive(tid) => {
                 write!(f, "thread {tid} does not react (is it stuck in the kernel?); try again when it does")
             }

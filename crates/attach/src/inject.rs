@@ -246,9 +246,8 @@ impl Embryo {
         let previous = self.table + std::mem::offset_of!(table::TableHeader, previous) as u64;
         action(keeper, &mut self.remote, 0, previous)?;
         // Everything is blocked while the handler runs: it is short, and nothing may nest in it.
-        let flags = (libc::SA_SIGINFO | libc::SA_ONSTACK) as u64 | SA_RESTORER;
         let scratch = self.table + SCRATCH;
-        poke_words(keeper, scratch, &[handler, flags, restorer, u64::MAX])?;
+        poke_words(keeper, scratch, &[handler, ACTION_FLAGS, restorer, u64::MAX])?;
         action(keeper, &mut self.remote, scratch, 0)?;
         self.action = Some(handler);
         poke_words(keeper, scratch, &[0; 4])
@@ -328,10 +327,33 @@ pub fn restore_action(keeper: &mut Keeper, remote: &mut Remote, table: u64, hand
     action(keeper, remote, 0, scratch)?;
     let mut now = [0; 8];
     peek(keeper, scratch, &mut now)?;
-    if u64::from_le_bytes(now) == handler {
+    let now = u64::from_le_bytes(now);
+    if now == handler || (now == DEFAULT_ACTION && keeper.action_was_reset()) {
         action(keeper, remote, table + std::mem::offset_of!(table::TableHeader, previous) as u64, 0)?;
+        keeper.action_is_right();
     }
     Ok(())
+}
+
+/// Installs our action again where the kernel has replaced it by the default, by way of a borrowed thread.
+pub fn renew_action(keeper: &mut Keeper, table: u64, handler: u64, restorer: u64) -> Result<(), Error> {
+    let scratch = table + SCRATCH;
+    let mut thread = borrow_thread(keeper)?;
+    let renewed = (|| {
+        action(keeper, &mut thread, 0, scratch)?;
+        let mut now = [0; 8];
+        peek(keeper, scratch, &mut now)?;
+        if u64::from_le_bytes(now) == DEFAULT_ACTION {
+            poke_words(keeper, scratch, &[handler, ACTION_FLAGS, restorer, u64::MAX])?;
+            action(keeper, &mut thread, scratch, 0)?;
+        }
+        Ok(())
+    })();
+    thread.give_back(keeper)?;
+    if renewed.is_ok() {
+        keeper.action_is_right();
+    }
+    renewed
 }
 
 /// Unmaps a range of the target.
@@ -340,6 +362,9 @@ pub fn unmap(keeper: &mut Keeper, remote: &mut Remote, addr: u64, len: u64) -> R
 }
 
 const SA_RESTORER: u64 = 0x0400_0000;
+const ACTION_FLAGS: u64 = (libc::SA_SIGINFO | libc::SA_ONSTACK) as u64 | SA_RESTORER;
+/// `SIG_DFL`.
+const DEFAULT_ACTION: u64 = 0;
 /// Bytes of the inaccessible page below the sidecar's stack.
 const GUARD: u64 = 4096;
 /// Offset in TABLE of 64 bytes that nothing else uses: the end of the header's page.

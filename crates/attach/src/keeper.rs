@@ -55,6 +55,8 @@ pub struct Keeper {
     restorer: Option<u64>,
     /// Threads born since [`Keeper::watch_births`], and where their program counters were.
     newborn: BTreeMap<i32, u64>,
+    /// The kernel may have reset the program's action for SIGTRAP.
+    action_reset: bool,
     gone: bool,
     execed: bool,
     traps: u64,
@@ -95,6 +97,7 @@ impl Keeper {
             changed: Vec::new(),
             restorer: None,
             newborn: BTreeMap::new(),
+            action_reset: false,
             gone: false,
             execed: false,
             traps: 0,
@@ -110,11 +113,26 @@ impl Keeper {
             }
             keeper.pump()?;
             if !new {
+                keeper.await_vfork_children()?;
                 keeper.restorer =
                     proc::maps(pid).ok().and_then(|maps| Steps::find(&keeper, &maps)).map(|s| s.sigreturn);
                 return Ok(keeper);
             }
         }
+    }
+
+    /// A vfork child that was born before we came is nobody whom we can see, and runs in this memory: waits until it has a
+    /// program of its own. Those that come later are seized at birth.
+    fn await_vfork_children(&mut self) -> Result<(), Error> {
+        let start = Instant::now();
+        while self.threads().into_iter().any(|tid| waits_for_vfork_child(self.pid, tid)) {
+            if start.elapsed() > PATIENCE {
+                return Err(Error::Spawning(self.pid));
+            }
+            self.pump()?;
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        Ok(())
     }
 
     fn seize(&mut self, tid: i32) -> Result<bool, Error> {
@@ -163,6 +181,21 @@ impl Keeper {
     /// Where signal frames return to, as far as it is known: what they begin with.
     pub fn restorer(&self) -> Option<u64> {
         self.restorer
+    }
+
+    /// Whether a thread that blocks SIGTRAP took a trap: the kernel has then set the action to the default.
+    pub fn action_was_reset(&self) -> bool {
+        self.action_reset
+    }
+
+    /// The action is what it should be again.
+    pub fn action_is_right(&mut self) {
+        self.action_reset = false;
+    }
+
+    /// Whether the process has replaced its program: none of its threads may be touched any more.
+    pub fn has_execed(&self) -> bool {
+        self.execed
     }
 
     /// Number of traps that threads took and that were resolved here.
@@ -333,14 +366,15 @@ impl Keeper {
     }
 
     fn on_child(&mut self, child: i32, event: i32) {
+        if child == 0 {
+            return;
+        }
+        // The event's name tells of the exit signal and of who waits, not of the memory.
         let kind = match event {
-            // clone(2) with SIGCHLD as exit signal is reported as a fork, also when it shares the memory.
-            libc::PTRACE_EVENT_FORK if !shares_memory(self.pid, child) => Kind::Fork,
-            libc::PTRACE_EVENT_FORK => Kind::Vfork,
             libc::PTRACE_EVENT_VFORK => Kind::Vfork,
-            _ if is_thread_of(self.pid, child) => Kind::Thread,
-            // clone(2) without CLONE_THREAD: whether it shares the memory is for it to know; treat it as if.
-            _ => Kind::Vfork,
+            libc::PTRACE_EVENT_CLONE if is_thread_of(self.pid, child) => Kind::Thread,
+            _ if shares_memory(self.pid, child) => Kind::Vfork,
+            _ => Kind::Fork,
         };
         if self.tracees.insert(child, kind) == Some(Kind::Unborn) {
             self.on_birth(child, kind);
@@ -432,6 +466,16 @@ fn shares_memory(pid: i32, other: i32) -> bool {
     // SAFETY: no memory is involved; it fails where the kernel lacks it.
     let order = unsafe { libc::syscall(libc::SYS_kcmp, i64::from(pid), i64::from(other), KCMP_VM, 0, 0) };
     order == 0
+}
+
+/// Whether a thread sleeps in a call that may be waiting for its vfork child: uninterruptibly, which such calls are not
+/// otherwise.
+fn waits_for_vfork_child(pid: i32, tid: i32) -> bool {
+    let in_call = matches!(
+        proc::whereabouts(pid, tid),
+        Ok(proc::Whereabouts::Asleep { call: libc::SYS_vfork | libc::SYS_clone | libc::SYS_clone3, .. })
+    );
+    in_call && proc::thread_status(pid, tid).is_ok_and(|s| s.state == 'D')
 }
 
 fn is_thread_of(pid: i32, tid: i32) -> bool {

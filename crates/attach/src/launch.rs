@@ -48,7 +48,7 @@ impl Launched {
 
     fn reaped_by_keeper(&self) -> Option<ExitStatus> {
         let reaped = REAPED.lock().unwrap_or_else(PoisonError::into_inner);
-        reaped.iter().find(|(pid, _)| *pid == self.pid()).map(|(_, status)| ExitStatus::from_raw(*status))
+        reaped.iter().rfind(|(pid, _)| *pid == self.pid()).map(|(_, status)| ExitStatus::from_raw(*status))
     }
 
     /// How it ended, if it has.

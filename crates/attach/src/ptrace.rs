@@ -87,12 +87,14 @@ pub fn event_message(tid: i32) -> io::Result<u64> {
     Ok(message)
 }
 
-/// `si_code` of the signal that a thread stopped for.
-pub fn signal_code(tid: i32) -> io::Result<i32> {
+/// Whether a thread is stopped at this moment because it executed INT3, reported or not yet.
+pub fn stopped_by_trap(tid: i32) -> bool {
+    /// `si_code` of a signal that the kernel raised for an INT3.
+    const SI_KERNEL: i32 = 0x80;
     // SAFETY: all-zero is a valid siginfo.
     let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
-    call(libc::PTRACE_GETSIGINFO, tid, 0, &raw mut info as usize)?;
-    Ok(info.si_code)
+    call(libc::PTRACE_GETSIGINFO, tid, 0, &raw mut info as usize).is_ok()
+        && (info.si_signo, info.si_code) == (libc::SIGTRAP, SI_KERNEL)
 }
 
 const PTRACE_GETSIGMASK: libc::c_uint = 0x420a;

@@ -17,6 +17,7 @@ use textpoke_core::isa::{Isa, X86_64};
 use crate::error::Error;
 use crate::keeper::{Keeper, bit};
 use crate::proc::{self, Mapping, Whereabouts};
+use crate::ptrace;
 
 /// How much of a stack is read, in bytes. A signal frame deeper than this is under more than any usual stack.
 const STACK_LIMIT: u64 = 8 << 20;
@@ -43,11 +44,6 @@ impl Forbidden<'_> {
             Self::Sites(sites) => site_around(sites, pc).is_some(),
             Self::Area { start, end, .. } => (*start..*end).contains(&pc),
         }
-    }
-
-    /// Whether a thread with this PC may be inside: also when it has just run into a trap byte and the PC is behind it.
-    fn holds(&self, pc: u64) -> bool {
-        self.contains(pc) || self.contains(pc.wrapping_sub(X86_64::TRAP_PC_ADVANCE))
     }
 
     /// Where a thread at `pc` can go on instead.
@@ -92,7 +88,7 @@ pub fn await_none_inside(keeper: &mut Keeper, forbidden: &Forbidden<'_>, patienc
                 continue;
             }
             // Born outside, and what is saved on its stack, if it has not got a new one, is its creator's.
-            if keeper.birthplace(tid).is_some_and(|pc| !forbidden.holds(pc)) {
+            if keeper.birthplace(tid).is_some_and(|pc| !forbidden.contains(pc)) {
                 clear.insert(tid);
                 continue;
             }
@@ -120,24 +116,28 @@ pub fn await_none_inside(keeper: &mut Keeper, forbidden: &Forbidden<'_>, patienc
 
 /// Where a thread is inside, if it is.
 fn inside(keeper: &mut Keeper, tid: i32, forbidden: &Forbidden<'_>, maps: &[Mapping]) -> Result<Option<u64>, Error> {
-    match proc::whereabouts(keeper.pid(), tid).or_else(|_| whereabouts_of_child(tid)) {
+    let place = proc::whereabouts(keeper.pid(), tid).or_else(|_| whereabouts_of_child(tid));
+    match place {
         Ok(Whereabouts::Asleep { sp, pc, .. }) => {
-            let found = if forbidden.holds(pc) { Some(pc) } else { saved_inside(keeper, sp, forbidden, maps) };
+            let at = stands_at(tid, pc);
+            let found = if forbidden.contains(at) { Some(at) } else { saved_inside(keeper, sp, forbidden, maps) };
             Ok(found)
         }
         Ok(Whereabouts::Running) => {
             let found = keeper.visit(tid, |keeper, _, regs| {
-                match forbidden.detour(regs.rip) {
-                    // With a trap pending the PC is behind the trap byte, and the trap's own resolution comes first.
-                    Some(to) if !trap_pending(tid) => regs.rip = to,
-                    _ if forbidden.holds(regs.rip) => return Some(regs.rip),
+                let at = stands_at(tid, regs.rip);
+                match forbidden.detour(at) {
+                    // The answer to an unanswered trap comes first.
+                    Some(to) if at == regs.rip => regs.rip = to,
+                    _ if forbidden.contains(at) => return Some(at),
                     _ => {}
                 }
                 saved_inside(keeper, regs.rsp, forbidden, maps)
             })?;
             Ok(found.flatten())
         }
-        // It has ended.
+        // Whatever keeps us from reading says nothing about the thread, unless it is not there.
+        Err(e) if !has_ended(&e) => Ok(Some(0)),
         Err(_) => {
             keeper.pump()?;
             Ok(None)
@@ -145,8 +145,23 @@ fn inside(keeper: &mut Keeper, tid: i32, forbidden: &Forbidden<'_>, maps: &[Mapp
     }
 }
 
+/// Where a thread with this PC stands: at a trap instruction that it has executed, until it is answered, and not behind
+/// it. A thread that is trapped on a head again and again is not inside.
+fn stands_at(tid: i32, pc: u64) -> u64 {
+    let trapped = trap_pending(tid) || ptrace::stopped_by_trap(tid);
+    if trapped { pc.wrapping_sub(X86_64::TRAP_PC_ADVANCE) } else { pc }
+}
+
 fn trap_pending(tid: i32) -> bool {
-    proc::status(tid).is_ok_and(|s| s.sig_pending & bit(libc::SIGTRAP) != 0)
+    match proc::status(tid) {
+        Ok(status) => status.sig_pending & bit(libc::SIGTRAP) != 0,
+        Err(e) => !has_ended(&e),
+    }
+}
+
+/// Whether reading `/proc` failed because there is no such thread any more.
+fn has_ended(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }
 
 /// A vfork child is no thread of the process.

@@ -113,7 +113,11 @@ impl Remote {
                     Event::Signal(arrived) => signal = arrived,
                     Event::GroupStop(_) => self.group_stop = true,
                     Event::Stop => self.group_stop = false,
-                    Event::Exec => {}
+                    // The thread's number is another's by now, and its registers are those of a new program.
+                    Event::Exec => {
+                        keeper.handle(self.tid, Event::Exec)?;
+                        return Err(Error::Execed(keeper.pid()));
+                    }
                 }
             }
             let answer = ptrace::regs(self.tid).map_err(lost)?.rax as i64;
@@ -157,6 +161,9 @@ impl Remote {
     pub fn give_back(mut self, keeper: &mut Keeper) -> Result<(), Error> {
         // Only at a stop like the one at the beginning does the kernel see to an interrupted system call: whether it
         // starts again, or a handler runs first and it answers EINTR.
+        if keeper.has_execed() {
+            return Err(Error::Execed(keeper.pid()));
+        }
         let mut signal = 0;
         loop {
             // Again after every other stop: the kernel takes any stop for the one that was asked for.
@@ -174,7 +181,11 @@ impl Remote {
                 }
                 Event::Ended => return Err(Error::Gone(keeper.pid())),
                 Event::Signal(arrived) => signal = arrived,
-                Event::Child(_) | Event::Exec | Event::Syscall => {}
+                Event::Exec => {
+                    keeper.handle(self.tid, Event::Exec)?;
+                    return Err(Error::Execed(keeper.pid()));
+                }
+                Event::Child(_) | Event::Syscall => {}
             }
         }
         let eintr = self.saved.rax as i64 == EINTR && self.saved.orig_rax as i64 >= 0;

@@ -135,7 +135,7 @@ fn clear_away(
 ) -> Result<(), Error> {
     let mut embryo = embryo;
     let mut free = Vec::new();
-    let regions = remains.text.first().and_then(|home| remains::regions(keeper, image, home.0, remains.data));
+    let regions = remains.text.iter().find_map(|home| remains::regions(keeper, image, home.0, remains.data));
     if let Some(regions) = regions {
         embryo.restore_action(keeper, regions.table, regions.handler)?;
     }

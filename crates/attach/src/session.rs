@@ -48,6 +48,7 @@ pub struct Session {
     /// Mappings that an earlier session left, to be unmapped with ours.
     leftovers: Vec<(u64, u64)>,
     handler: u64,
+    restorer: u64,
     image_len: u64,
     /// The sidecar takes the closing of this pipe for the end of the tracer.
     _life: File,
@@ -164,6 +165,7 @@ impl Session {
             originals,
             leftovers,
             handler,
+            restorer: home + image.restorer(),
             image_len: image.len() as u64,
             _life: life,
             install_time: Duration::ZERO,
@@ -196,7 +198,13 @@ impl Session {
                 return Ok(());
             }
             match self.batch(keeper, Direction::Install)? {
-                Verdict::Performed(Direction::Install) => return Ok(()),
+                Verdict::Performed(Direction::Install) => {
+                    if keeper.action_was_reset() {
+                        // Only needed should the tracer be killed: no reason to give up.
+                        let _ = inject::renew_action(keeper, self.regions.table, self.handler, self.restorer);
+                    }
+                    return Ok(());
+                }
                 Verdict::Undone(Reason { cause: Cause::Inside(at), .. }) => {
                     let Some(index) = self.sites.iter().position(|s| (s.addr..=s.end()).contains(&at)) else { break };
                     self.sites.remove(index);
@@ -357,7 +365,8 @@ impl Session {
                 return Ok(message);
             }
             // A large batch on a busy machine may take longer than one turn of patience.
-            if proc::status(self.sidecar).is_err() || begun.elapsed() > Duration::from_secs(60) {
+            let alive = proc::status(self.sidecar).is_ok_and(|s| !matches!(s.state, 'Z' | 'X'));
+            if !alive || begun.elapsed() > Duration::from_secs(60) {
                 return Err(Error::SidecarLost);
             }
         }

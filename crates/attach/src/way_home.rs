@@ -96,8 +96,7 @@ impl WayHome {
         bytes.extend(exit.frame(steps, regs, child));
         // The thread after a clone: `wait4(child, NULL, __WALL, NULL)`. The kernel fills in the child's number; until it
         // has, the call fails, as no thread is its own child.
-        let wait_for =
-            Context { number: libc::SYS_wait4, args: [tid as u64, 0, libc::__WALL as u64], ..Context::default() };
+        let wait_for = Context { number: libc::SYS_wait4, args: [tid as u64, 0, libc::__WALL as u64] };
         bytes.extend(wait_for.frame(steps, regs, home));
         bytes.extend(frame(steps, regs, mask, Some(fp)));
         bytes.extend_from_slice(&vectors);

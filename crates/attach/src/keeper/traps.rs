@@ -9,15 +9,12 @@ use textpoke_core::trap::{self, Effect, Resolution, Table};
 use super::{Keeper, bit, resume};
 use crate::ptrace::{self, Regs};
 
-/// `si_code` of a signal that the kernel raised for an INT3.
-const SI_KERNEL: i32 = 0x80;
-
 impl Keeper {
     /// A thread executed INT3: help it on as [`trap::resolve`] says, or let the program have its own trap.
     pub(super) fn on_trap(&mut self, tid: i32) {
         // Somebody may have sent a SIGTRAP to the thread, and the kernel drops the trap's own while that one is pending:
         // the thread is helped on all the same, and gets the signal that it was sent.
-        let by_trap = ptrace::signal_code(tid).is_ok_and(|code| code == SI_KERNEL);
+        let by_trap = ptrace::stopped_by_trap(tid);
         let helped = if by_trap || self.stands_behind_trap(tid) { self.resolve_trap(tid) } else { None };
         if let Some(regs) = helped {
             self.traps += 1;
@@ -96,12 +93,16 @@ impl Keeper {
     ///
     /// Nothing tells whether it was blocked. Programs block synchronous signals one by one never, but all at once around
     /// `fork`, `vfork` and thread creation: when the others are still blocked, this one was.
-    fn block_trap_again(&self, tid: i32) {
+    ///
+    /// The kernel also reset the action for SIGTRAP to the default then, for the whole process
+    /// (`force_sig_info_to_task`); see [`Keeper::action_was_reset`].
+    fn block_trap_again(&mut self, tid: i32) {
         const OTHERS: u64 = bit(libc::SIGILL) | bit(libc::SIGFPE) | bit(libc::SIGSYS);
         if let Ok(mask) = ptrace::signal_mask(tid)
             && mask & OTHERS == OTHERS
         {
             let _ = ptrace::set_signal_mask(tid, mask | bit(libc::SIGTRAP));
+            self.action_reset = true;
         }
     }
 }
