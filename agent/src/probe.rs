@@ -95,7 +95,7 @@ macro_rules! probe {
             "jne 51f",
             // Look again how far the reader got. A handler that does the same in between may have stored a later limit;
             // ours is then too low, never too high.
-            "mov rdi, [rsi + {tail}]",
+            "55: mov rdi, [rsi + {tail}]",
             "add rdi, [rsi + {mask}]",
             "inc rdi",
             "mov [rsi + {limit}], rdi",
@@ -111,10 +111,16 @@ macro_rules! probe {
             "inc qword ptr [rsi + {lost}]",
             "53: pop rdi",
             "jmp 5b",
+            // Not ours any more: give the slot back. That fails if a handler has claimed the ring for this thread again and
+            // used it; then it is ours after all.
             "51: mov rdi, rax",
             "add rax, {record}",
             "cmpxchg [rsi + {head}], rdi",
-            "pop rdi",
+            "je 54f",
+            "mov rax, rdi",
+            "cmp dword ptr [rsi + {state}], {claimed}",
+            "je 55b",
+            "54: pop rdi",
             "jmp 60f",
             "52: pop rdi",
             "jmp 4b",

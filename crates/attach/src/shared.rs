@@ -292,6 +292,13 @@ impl Shared {
         ring.limit.store(0, Relaxed);
         ring.tid.store(0, Relaxed);
         ring.state.store(state::FREE, Release);
-        self.control().probes.free.fetch_add(1, Release);
+        let probes = &self.control().probes;
+        // The lowest free ring first: rings whose memory was used before. (What a probe stores meanwhile is lost or wins;
+        // either is a place to begin.) The hint is the index before it, which can be -1.
+        let before = index as i32 - 1;
+        if before < probes.hint.load(Relaxed) as i32 {
+            probes.hint.store(before as u32, Relaxed);
+        }
+        probes.free.fetch_add(1, Release);
     }
 }

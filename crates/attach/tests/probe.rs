@@ -120,19 +120,44 @@ fn a_ring_that_was_given_back_serves_the_next_thread() {
     assert_eq!(reader.lost(), 0);
 }
 
+/// Each ring has memory once it was written to: what was used before is used again.
+#[test]
+fn the_lowest_free_ring_is_taken_first() {
+    let mut rig = Rig::new(8, 4096);
+    let probe = rig.probe(3, Kind::Entry);
+    let claim = || {
+        in_new_thread(|| {
+            call(probe);
+            rig.ring_of(gettid()).unwrap()
+        })
+    };
+    assert_eq!([claim(), claim(), claim(), claim()], [0, 1, 2, 3]);
+    [2, 0, 1].into_iter().for_each(|ring| rig.shared.free_ring(ring));
+    assert_eq!([claim(), claim()], [0, 1]);
+    rig.shared.free_ring(0);
+    assert_eq!([claim(), claim(), claim()], [0, 2, 4]);
+}
+
 #[test]
 fn who_passes_for_a_dead_thread_finds_its_ring_gone() {
     let mut rig = Rig::new(2, 4096);
     let probe = rig.probe(3, Kind::Entry);
     in_new_thread(|| {
         call(probe);
-        let first = gs_base();
+        assert_eq!(rig.ring_of(gettid()), Some(0));
         // As if this thread had inherited GS base and thread pointer of a dead one whose ring was given back.
         rig.shared.free_ring(0);
+        assert_eq!(rig.ring_of(gettid()), None);
         call(probe);
-        assert_eq!(rig.ring_of(gettid()), Some(1), "a ring of its own, claimed properly");
-        assert_ne!(gs_base(), first);
+        assert_eq!(rig.ring_of(gettid()), Some(0), "claimed properly");
+        rig.shared.free_ring(0);
+        // Or if another thread has it by now.
+        std::thread::scope(|scope| drop(scope.spawn(|| call(probe))));
+        call(probe);
+        assert_eq!(rig.ring_of(gettid()), Some(1));
     });
+    assert_eq!(rig.drain(&mut Reader::default(), 0, Holes::Skip).len(), 3);
+    assert_eq!(rig.drain(&mut Reader::default(), 1, Holes::Skip).len(), 1);
 }
 
 #[test]

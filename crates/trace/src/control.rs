@@ -54,7 +54,7 @@ pub struct Control {
 pub struct Probes {
     /// Rings that are free. A thread that decrements it to a number ≥ 0 is sure to find one.
     pub free: AtomicI32,
-    /// Index at which to begin looking for a free ring.
+    /// Index behind which to begin looking for a free ring.
     pub hint: AtomicU32,
     /// Events lost because there was no free ring.
     pub no_ring: AtomicU64,
