@@ -289,7 +289,7 @@ mod tests {
         let reg = |index: i32| word(uc + 8 * index as u64);
         assert_eq!(word(0), 0x2222);
         assert_eq!((reg(libc::REG_RDI), reg(libc::REG_RSP), reg(libc::REG_RIP), reg(libc::REG_EFL)), (1, 2, 3, 0x246));
-        assert_eq!(reg(libc::REG_CSGSFS), 0x2b00_0000_0000_0033);
+        assert_eq!(reg(libc::REG_CSGSFS), 0x002b_0000_0000_0033);
         assert_eq!(RDI, uc + 8 * libc::REG_RDI as u64);
         assert_eq!(word(8 + std::mem::offset_of!(libc::ucontext_t, uc_sigmask) as u64), 0xabc);
         assert_eq!(word(uc + 8 * 23), 0x4000, "the pointer to the vector registers is behind the 23 registers");
