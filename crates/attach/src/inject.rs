@@ -70,7 +70,7 @@ pub struct Embryo {
 ///
 /// A running thread is best. A sleeping one is woken by the stop, and its system call started again: invisible to the
 /// program except that a finite timeout of the few calls which the kernel itself does not restart begins anew, so that
-/// those come last. A thread that would get home without us (see [`crate::way_home`]) goes before any that would not.
+/// those come last. A thread that would get home without us (see `way_home.rs`) goes before any that would not.
 pub fn borrow_thread(keeper: &mut Keeper) -> Result<Remote, Error> {
     /// How many threads are stopped to look at their stacks. Every thread of a C library is fit unless its stack is tiny.
     const TRIES: usize = 16;
