@@ -18,8 +18,11 @@ pub struct Table<'a> {
 /// The registers that an emulated instruction may read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Regs {
-    /// Condition flags (RFLAGS on x86-64).
+    /// Condition flags: RFLAGS on x86-64, PSTATE with N, Z, C, V in bits 31 to 28 on AArch64, unused on RISC-V.
     pub flags: u64,
+    /// General registers by the number that instructions use: X0 to X30 on AArch64, x0 to x31 on RISC-V. What number 31
+    /// and x0 hold is not looked at, where the number means zero. Unused on x86-64.
+    pub x: [u64; 32],
 }
 
 /// What to do with the trapped thread.

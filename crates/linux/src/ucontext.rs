@@ -79,7 +79,7 @@ impl Registers {
 
     /// What [`textpoke_core::trap::resolve`] reads.
     pub fn for_resolve(&self) -> Regs {
-        Regs { flags: self.rflags }
+        Regs { flags: self.rflags, ..Regs::default() }
     }
 
     /// Makes the change.

@@ -56,7 +56,7 @@ impl Keeper {
         let mut byte = [0];
         self.memory.read_exact_at(&mut byte, at).ok()?;
         let table = self.table.as_ref().map(|(sites, dir)| Table { sites, dir: *dir });
-        let view = trap::Regs { flags: regs.eflags };
+        let view = trap::Regs { flags: regs.eflags, ..Default::default() };
         let Resolution::Do(effect) = trap::resolve::<X86_64>(table, at, &view, byte == X86_64::TRAP[..1]) else {
             return None;
         };

@@ -2,6 +2,7 @@
 
 mod decode;
 mod encode;
+mod live;
 
 pub use decode::{Cond, Insn};
 pub use encode::{NOPS, call, jmp, jmp_short, nop};
@@ -14,11 +15,16 @@ use crate::trap::{Effect, Regs};
 pub struct X86_64;
 
 impl Isa for X86_64 {
+    const NAME: &'static str = "x86-64";
     /// INT3 (SDM vol. 2, "INT n/INTO/INT3/INT1"): one byte, so that storing it can never be seen in halves.
     const TRAP: &'static [u8] = &[0xcc];
     const ALIGN: u64 = 1;
     const TRAP_PC_ADVANCE: u64 = 1;
     type Insn = Insn;
+
+    fn live(_addr: u64, old: &[u8], new: &[u8]) -> bool {
+        live::live(old, new)
+    }
 
     fn hop(len: usize) -> Option<[u8; 2]> {
         let len = u8::try_from(len).ok()?;
