@@ -41,7 +41,7 @@ pub enum End {
 pub fn perform(line: &Line, order: Order) -> End {
     let Some(sites) = adopt(order) else { return End::Refused };
     let Ok(plan) = Plan::<X86_64>::new(sites) else { return End::Refused };
-    if order.kind != Kind::Word && plan.trappable().is_err() {
+    if plan.suits(order.kind).is_err() {
         return End::Refused;
     }
     let mut ranges = [Range::new(0, 0, Prot(0)); MAX_RANGES];

@@ -163,7 +163,8 @@ fn site_from_bytes(bytes: &[u8]) -> Site {
         copy_at: eight(std::mem::offset_of!(Site, copy_at)),
         len: bytes[std::mem::offset_of!(Site, len)],
         inner: bytes[std::mem::offset_of!(Site, inner)],
-        reserved: [0; 6],
+        new_inner: 0,
+        reserved: [0; 5],
     }
 }
 

@@ -14,6 +14,7 @@ pub mod choose;
 pub mod isa;
 pub mod journal;
 pub mod machine;
+pub mod nmi;
 pub mod plan;
 pub mod protocol;
 pub mod refusal;
@@ -24,7 +25,7 @@ pub mod wire;
 
 pub use choose::{Choice, choose};
 pub use machine::{Machine, drive};
-pub use plan::{Plan, PlanError};
+pub use plan::{Plan, PlanError, Suited};
 pub use protocol::{Kind, Run};
 pub use refusal::Refusal;
 pub use site::{Direction, MAX_SITE, Phase, Site, Write};

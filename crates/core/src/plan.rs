@@ -4,7 +4,8 @@ use core::fmt;
 use core::marker::PhantomData;
 
 use crate::isa::Isa;
-use crate::site::{MAX_SITE, Site};
+use crate::protocol::{Kind, Run};
+use crate::site::{Direction, MAX_SITE, Site};
 
 /// Sites in ascending order that do not overlap. Borrowed: whoever makes the batch owns the memory.
 #[derive(Debug)]
@@ -38,6 +39,14 @@ pub enum PlanError {
     NoCopy(usize),
     /// The trap side can neither emulate this site's instruction nor is there code that stands in for it.
     NotEmulated(usize),
+    /// Several instructions, and a protocol that does not wait until nobody is inside.
+    Several(usize),
+    /// The architecture does not let this instruction change while other CPUs may execute it, and the protocol parks
+    /// nobody.
+    NotLive(usize),
+    /// The first instruction of a prepared pair is not planted, or would change, or the second of a planted one is not
+    /// the same before and after.
+    NotPrepared(usize),
 }
 
 impl fmt::Display for PlanError {
@@ -50,6 +59,11 @@ impl fmt::Display for PlanError {
             Self::Order(i) => write!(f, "site {i}: sites must ascend and not overlap"),
             Self::NoCopy(i) => write!(f, "site {i}: several old instructions need a copy for threads that are late"),
             Self::NotEmulated(i) => write!(f, "site {i}: no trap handler can act as this instruction"),
+            Self::Several(i) => {
+                write!(f, "site {i}: several instructions need a protocol that waits until nobody is inside")
+            }
+            Self::NotLive(i) => write!(f, "site {i}: the architecture does not let this instruction change live; park"),
+            Self::NotPrepared(i) => write!(f, "site {i}: not the pair of instructions that this protocol changes"),
         }
     }
 }
@@ -78,9 +92,12 @@ impl<'a, I: Isa> Plan<'a, I> {
                 return Err(PlanError::Order(i));
             }
             // Bit 0 is the head itself, and a boundary behind the end would never be reached.
-            let outside = site.inner & 1 != 0 || u32::from(site.inner) >> len != 0;
-            if outside || (site.inner != 0 && site.copy == 0) {
+            let outside = |inner: u8| inner & 1 != 0 || u32::from(inner) >> len != 0;
+            if outside(site.inner) {
                 return Err(PlanError::NoCopy(i));
+            }
+            if outside(site.new_inner) {
+                return Err(PlanError::Several(i));
             }
             end = site.end();
         }
@@ -92,12 +109,33 @@ impl<'a, I: Isa> Plan<'a, I> {
     pub fn trappable(self) -> Result<Self, PlanError> {
         for (i, site) in self.sites.iter().enumerate() {
             let new = site.stand_in != 0 || I::decode(site.addr, &site.new[..site.len()]).is_some();
+            let new = new && (site.new_inner == 0 || site.stand_in != 0);
             let old = site.copy != 0 || (site.inner == 0 && I::decode(site.addr, &site.old[..site.len()]).is_some());
+            if site.inner != 0 && site.copy == 0 {
+                return Err(PlanError::NoCopy(i));
+            }
             if !new || !old {
                 return Err(PlanError::NotEmulated(i));
             }
         }
         Ok(self)
+    }
+
+    /// Checks everything that a protocol asks of its sites.
+    ///
+    /// What makes a site of several instructions safe is that no thread is inside when the second changes. So such a site
+    /// suits only protocols that wait for it, or [`Kind::PreparedPair`], whose pairs were planted.
+    pub fn suits(self, kind: Kind) -> Result<Suited<'a, I>, PlanError> {
+        if kind.traps() {
+            self.trappable()?;
+        }
+        if kind == Kind::ShortJump {
+            self.hoppable()?;
+        }
+        for (i, site) in self.sites.iter().enumerate() {
+            kind.admits::<I>(site).map_err(|error| error(i))?;
+        }
+        Ok(Suited { plan: self, kind })
     }
 
     /// Checks, in addition, what `short_jump` needs of every site: a head that one aligned store of two bytes covers and
@@ -120,10 +158,67 @@ impl<'a, I: Isa> Plan<'a, I> {
     }
 }
 
+impl Kind {
+    /// Whether the protocol can change this site, traps and short jumps aside.
+    fn admits<I: Isa>(self, site: &Site) -> Result<(), fn(usize) -> PlanError> {
+        let single = site.inner == 0 && site.new_inner == 0;
+        let (old, new, head) = (&site.old[..site.len()], &site.new[..site.len()], I::TRAP.len().min(site.len()));
+        let same = |range: core::ops::Range<usize>| old[range.clone()] == new[range];
+        // Where the trap is one byte, live changes by way of it are what the protocols are made of.
+        let by_trap = I::TRAP.len() == 1
+            || I::live(site.addr, &old[..head], I::TRAP) && I::live(site.addr, I::TRAP, &new[..head]);
+        match self {
+            Self::Breakpoint | Self::ShortJump | Self::Park | Self::NmiAssist if !single => Err(PlanError::Several),
+            Self::Word if !single => Err(PlanError::Several),
+            Self::Word if I::TRAP.len() > 1 && !I::live(site.addr, old, new) => Err(PlanError::NotLive),
+            Self::Displace if site.new_inner != 0 => Err(PlanError::Several),
+            Self::Breakpoint | Self::Displace | Self::Pair if !by_trap => Err(PlanError::NotLive),
+            Self::Plant | Self::PreparedPair if site.len() != 2 * head => Err(PlanError::NotPrepared),
+            Self::Plant if !same(head..2 * head) => Err(PlanError::NotPrepared),
+            Self::PreparedPair if !same(0..head) => Err(PlanError::NotPrepared),
+            Self::PreparedPair if !I::live(site.addr + head as u64, &old[head..], &new[head..]) => {
+                Err(PlanError::NotLive)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A plan whose sites a protocol can change. The only proof of it is [`Plan::suits`].
+#[derive(Debug)]
+pub struct Suited<'a, I: Isa> {
+    plan: Plan<'a, I>,
+    kind: Kind,
+}
+
+impl<'a, I: Isa> Clone for Suited<'a, I> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<'a, I: Isa> Copy for Suited<'a, I> {}
+
+impl<'a, I: Isa> Suited<'a, I> {
+    /// The plan.
+    pub fn plan(&self) -> Plan<'a, I> {
+        self.plan
+    }
+
+    /// The protocol.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The protocol, ready to be performed.
+    pub fn run(&self, dir: Direction) -> Run<'static> {
+        Run::new(self.kind, dir)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::isa::X86_64;
+    use crate::isa::{Aarch64, X86_64};
 
     const NOP5: [u8; 5] = [0x0f, 0x1f, 0x44, 0, 0];
     const JMP: [u8; 5] = [0xe9, 0, 1, 0, 0];
@@ -151,6 +246,57 @@ mod tests {
         let xor = Site::single(0, &NOP5, &[0x48, 0x31, 0xc0, 0x90, 0x90]).unwrap();
         assert_eq!(error(&[xor]), Some(PlanError::NotEmulated(0)));
         assert_eq!(error(&[Site { stand_in: 0x40, ..xor }]), None);
+        assert_eq!(error(&[Site { new_inner: 1, ..site(0) }]), Some(PlanError::Several(0)));
+    }
+
+    fn words(addr: u64, old: [u32; 2], new: [u32; 2]) -> Site {
+        let bytes = |[a, b]: [u32; 2]| (u64::from(a) | u64::from(b) << 32).to_le_bytes();
+        Site { inner: 16, new_inner: 16, copy: 0x9000, ..Site::single(addr, &bytes(old), &bytes(new)).unwrap() }
+    }
+
+    fn word(old: u32, new: u32) -> Site {
+        Site::single(0x1000, &old.to_le_bytes(), &new.to_le_bytes()).unwrap()
+    }
+
+    const A64_NOP: u32 = 0xd503_201f;
+    const A64_MOV: u32 = 0xaa1e_03e9;
+    const A64_BL: u32 = 0x9400_0040;
+    const A64_B: u32 = 0x1400_0040;
+
+    #[test]
+    fn what_makes_several_instructions_safe_is_that_nobody_is_inside() {
+        let suits = |site: Site, kind| Plan::<Aarch64>::new(&[site]).unwrap().suits(kind).err();
+        let pair = Site { stand_in: 0x8000, ..words(0x1000, [A64_NOP, A64_NOP], [A64_BL, A64_BL]) };
+        for kind in [Kind::Word, Kind::Park, Kind::NmiAssist, Kind::Breakpoint] {
+            assert_eq!(suits(pair, kind), Some(PlanError::Several(0)), "{}", kind.name());
+        }
+        assert_eq!((suits(pair, Kind::Pair), suits(pair, Kind::ParkTwice)), (None, None));
+        let mov = Site { stand_in: 0x8000, ..words(0x1000, [A64_NOP, A64_NOP], [A64_MOV, A64_BL]) };
+        assert_eq!(suits(mov, Kind::Pair), Some(PlanError::NotLive(0)), "MOV is not in the list");
+        assert_eq!(suits(mov, Kind::ParkTwice), None);
+    }
+
+    #[test]
+    fn the_second_of_a_pair_toggles_only_behind_a_planted_first() {
+        let suits = |site: Site, kind| Plan::<Aarch64>::new(&[site]).unwrap().suits(kind).err();
+        let toggle = words(0x1000, [A64_MOV, A64_NOP], [A64_MOV, A64_BL]);
+        let plant = words(0x1000, [A64_NOP, A64_NOP], [A64_MOV, A64_NOP]);
+        assert_eq!((suits(toggle, Kind::PreparedPair), suits(plant, Kind::Plant)), (None, None));
+        let both = words(0x1000, [A64_NOP, A64_NOP], [A64_MOV, A64_BL]);
+        assert_eq!(suits(both, Kind::PreparedPair), Some(PlanError::NotPrepared(0)));
+        assert_eq!(suits(both, Kind::Plant), Some(PlanError::NotPrepared(0)));
+        assert_eq!(suits(word(A64_NOP, A64_B), Kind::Plant), Some(PlanError::NotPrepared(0)));
+    }
+
+    #[test]
+    fn one_word_changes_live_only_inside_the_list() {
+        let suits = |site: Site, kind| Plan::<Aarch64>::new(&[site]).unwrap().suits(kind).err();
+        assert_eq!(suits(word(A64_NOP, A64_B), Kind::Word), None);
+        assert_eq!(suits(word(A64_MOV, A64_B), Kind::Word), Some(PlanError::NotLive(0)));
+        assert_eq!(suits(word(A64_MOV, A64_B), Kind::Park), None);
+        assert_eq!(suits(word(A64_MOV, A64_B), Kind::Breakpoint), Some(PlanError::NotLive(0)));
+        let suited = Plan::<Aarch64>::new(&[word(A64_NOP, A64_B)]).unwrap().suits(Kind::Word).map(|s| s.kind());
+        assert_eq!(suited, Ok(Kind::Word));
     }
 
     #[test]

@@ -16,8 +16,8 @@ pub struct Site {
     pub addr: u64,
     /// The bytes before [`Direction::Install`].
     pub old: [u8; MAX_SITE],
-    /// The bytes after [`Direction::Install`]: one instruction, or one that never falls through and padding. Between two
-    /// instructions a thread could be preempted, and the removal would change the second under it.
+    /// The bytes after [`Direction::Install`]: one instruction, or one that never falls through and padding, unless
+    /// [`new_inner`](Site::new_inner) says otherwise.
     pub new: [u8; MAX_SITE],
     /// Where code stands that does what the old instructions do and then goes on behind the site; 0 if there is none.
     pub copy: u64,
@@ -31,8 +31,11 @@ pub struct Site {
     /// Bit `i` (1 ≤ `i` < `len`): an old instruction begins at `addr + i`. Zero when the old bytes are one instruction.
     /// None of these is where a displaced CALL returns to: nobody looks for return addresses.
     pub inner: u8,
+    /// The same for the new bytes. Between two instructions a thread may be preempted, so that only protocols which wait
+    /// until nobody is inside can change such a site.
+    pub new_inner: u8,
     /// Zero.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 5],
 }
 
 /// Which way a plan is performed.
@@ -118,7 +121,8 @@ impl Site {
             copy_at: [0; MAX_SITE],
             len: old.len() as u8,
             inner: 0,
-            reserved: [0; 6],
+            new_inner: 0,
+            reserved: [0; 5],
         };
         site.old[..old.len()].copy_from_slice(old);
         site.new[..new.len()].copy_from_slice(new);

@@ -1,5 +1,6 @@
 //! The verbs of a protocol. `docs/contract.md` says what must be true after each.
 
+use crate::isa::Isa;
 use crate::site::{Direction, Phase};
 
 /// What a machine is asked to do next.
@@ -32,6 +33,19 @@ pub enum Step {
     /// No thread's PC, running or saved, is behind the head of a site, where one whose trap has no answer yet stands at the
     /// trap instruction. Late threads may be moved to the copy, but not those.
     AwaitNoneInside,
+    /// Lay the final bytes of the batch out where [`nmi::Visit`](crate::nmi::Visit) finds them. Nobody reads them yet.
+    Record,
+    /// From now on whoever is interrupted by an NMI writes the record first.
+    Announce {
+        /// Only at a moment when no NMI is running, found out and announced in one atomic step.
+        idle: bool,
+    },
+    /// From now on NMIs write nothing.
+    Withdraw,
+    /// Every NMI that was running when the step began has ended.
+    AwaitNmis,
+    /// Time passes. It promises nothing; it is here so that schemes which count on time can be written down and checked.
+    Pause,
     /// No trap handler runs for this batch and no thread has its trap pending; then the trap table is withdrawn.
     Retire,
     /// Something failed: what follows is the way back. A note for the journal and the reader.
@@ -45,7 +59,8 @@ pub enum Step {
 /// The widest store that must be single-copy atomic as instruction fetch sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Unit {
-    /// Bytes may become visible one by one, in any order.
+    /// Bytes may become visible one by one, in any order; only those of a trap instruction, and those that replace them,
+    /// never do (see [`Unit::piece`]).
     Byte,
     /// Naturally aligned 2 bytes at once.
     Half,
@@ -63,6 +78,16 @@ impl Unit {
             Self::Half => 2,
             Self::Word => 4,
             Self::Eight => 8,
+        }
+    }
+
+    /// How many naturally aligned bytes of a phase no CPU may see halves of. A head that threads execute is a trap
+    /// instruction, or becomes one or stops being one, and a trap instruction of several bytes has no halves.
+    pub const fn piece<I: Isa>(self, phase: Phase) -> u64 {
+        let trap = I::TRAP.len() as u64;
+        match phase {
+            Phase::Trap | Phase::TrapHead | Phase::Head if trap > self.bytes() => trap,
+            _ => self.bytes(),
         }
     }
 }

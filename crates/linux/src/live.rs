@@ -65,6 +65,9 @@ pub struct Live<'a, H> {
     syncs: u32,
 }
 
+/// The protocols that need nothing which this machine cannot do: it parks nobody, and user space has no NMIs.
+pub const KINDS: [Kind; 4] = [Kind::Breakpoint, Kind::Displace, Kind::Word, Kind::ShortJump];
+
 impl<'a, H: Hooks> Live<'a, H> {
     /// A machine for one batch; [`Live::run`] is what to drive it with.
     ///
@@ -257,7 +260,13 @@ impl<H: Hooks> Machine for Live<'_, H> {
             // Caches are coherent with instruction fetch (`textpoke_cpu::maintain`).
             Step::Maintain => Ok(()),
             Step::SyncCores => self.sync(),
-            Step::Park | Step::Unpark => Err(Cause::Unsupported),
+            Step::Park
+            | Step::Unpark
+            | Step::Record
+            | Step::Announce { .. }
+            | Step::Withdraw
+            | Step::AwaitNmis
+            | Step::Pause => Err(Cause::Unsupported),
             Step::AwaitNoneInside => self.hooks.await_none_inside(self.sites),
             Step::Retire => self.hooks.retire(self.published),
             Step::Undo(_) => {

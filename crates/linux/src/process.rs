@@ -197,7 +197,7 @@ impl Held {
         let Unfinished { sites, kind, dir, .. } = unfinished;
         // The sites hold any mixture, and the old table resolves it until the new one is published. There is nothing to
         // compare with beforehand.
-        if forked && uses_traps(kind) {
+        if forked && kind.traps() {
             handler::inherit_published(sites, dir.opposite());
         }
         let run = Run::finish(kind, dir.opposite());
@@ -398,13 +398,10 @@ pub unsafe fn apply(sites: &[Site], kind: Kind, dir: Direction) -> Result<Report
 /// As for [`apply`].
 #[doc(hidden)]
 pub unsafe fn apply_with(sites: &[Site], kind: Kind, dir: Direction, extras: &Extras) -> Result<Report, Error> {
-    let mut plan = Plan::<X86_64>::new(sites)?;
-    let traps = uses_traps(kind);
-    if traps {
-        plan = plan.trappable()?;
-        if sys::has_shadow_stack() && moves_the_stack(&plan) {
-            return Err(Error::ShadowStack);
-        }
+    let plan = Plan::<X86_64>::new(sites)?.suits(kind)?.plan();
+    let traps = kind.traps();
+    if traps && sys::has_shadow_stack() && moves_the_stack(&plan) {
+        return Err(Error::ShadowStack);
     }
     let mut held = Held::take()?;
     if traps {
@@ -412,11 +409,6 @@ pub unsafe fn apply_with(sites: &[Site], kind: Kind, dir: Direction, extras: &Ex
     }
     // SAFETY: the caller's duties.
     unsafe { held.apply(plan.sites(), kind, dir, extras) }
-}
-
-/// Whether a protocol has threads run into traps.
-pub fn uses_traps(kind: Kind) -> bool {
-    kind.program(Direction::Install).contains(&Step::Publish)
 }
 
 /// Whether a trap of the plan would have to act as a CALL or RET.

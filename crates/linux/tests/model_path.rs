@@ -241,7 +241,7 @@ fn under_way(code: &Code, body: impl FnOnce(&Traffic)) {
 #[test]
 fn live_runs_are_paths_of_the_model() {
     let _turn = turn();
-    for kind in Kind::ALL {
+    for kind in textpoke_linux::live::KINDS {
         let code = Code::new(kind);
         under_way(&code, |traffic| {
             for dir in DIRECTIONS {
@@ -258,7 +258,7 @@ fn live_runs_are_paths_of_the_model() {
 #[test]
 fn so_are_those_in_which_a_step_fails() {
     let _turn = turn();
-    for kind in Kind::ALL {
+    for kind in textpoke_linux::live::KINDS {
         let code = Code::new(kind);
         under_way(&code, |traffic| {
             for dir in DIRECTIONS {
@@ -297,7 +297,7 @@ fn so_is_one_that_finds_other_bytes() {
 #[test]
 fn no_step_may_be_missing_or_early() {
     let _turn = turn();
-    for kind in Kind::ALL {
+    for kind in textpoke_linux::live::KINDS {
         let code = Code::new(kind);
         under_way(&code, |traffic| {
             for dir in DIRECTIONS {

@@ -2,6 +2,11 @@
 
 pub mod breakpoint;
 pub mod displace;
+pub mod nmi_assist;
+pub mod pair;
+pub mod park;
+pub mod park_twice;
+pub mod prepared_pair;
 pub mod short_jump;
 pub mod word;
 
@@ -19,11 +24,34 @@ pub enum Kind {
     Word,
     /// A two-byte jump over the tail while it changes: [`short_jump`].
     ShortJump,
+    /// Two instructions into two others, trap first: [`pair`].
+    Pair,
+    /// The first of two instructions, once: [`prepared_pair::PLANT`].
+    Plant,
+    /// The second of two instructions, the first of which is planted: [`prepared_pair`].
+    PreparedPair,
+    /// One instruction while everybody else is parked: [`park`].
+    Park,
+    /// Several instructions, parking twice and waiting in between: [`park_twice`].
+    ParkTwice,
+    /// Parking, where NMIs write too: [`nmi_assist`].
+    NmiAssist,
 }
 
 impl Kind {
     /// Every protocol.
-    pub const ALL: [Self; 4] = [Self::Breakpoint, Self::Displace, Self::Word, Self::ShortJump];
+    pub const ALL: [Self; 10] = [
+        Self::Breakpoint,
+        Self::Displace,
+        Self::Word,
+        Self::ShortJump,
+        Self::Pair,
+        Self::Plant,
+        Self::PreparedPair,
+        Self::Park,
+        Self::ParkTwice,
+        Self::NmiAssist,
+    ];
 
     /// The name in documents and on the command line.
     pub const fn name(self) -> &'static str {
@@ -32,6 +60,12 @@ impl Kind {
             Self::Displace => "displace",
             Self::Word => "word",
             Self::ShortJump => "short_jump",
+            Self::Pair => "pair",
+            Self::Plant => "plant",
+            Self::PreparedPair => "prepared_pair",
+            Self::Park => "park",
+            Self::ParkTwice => "park_twice",
+            Self::NmiAssist => "nmi_assist",
         }
     }
 
@@ -43,7 +77,24 @@ impl Kind {
             (Self::Displace, Direction::Remove) => displace::REMOVE,
             (Self::Word, _) => word::PROGRAM,
             (Self::ShortJump, _) => short_jump::PROGRAM,
+            (Self::Pair, _) => pair::PROGRAM,
+            (Self::Plant, Direction::Install) => prepared_pair::PLANT,
+            (Self::Plant, Direction::Remove) => prepared_pair::UNPLANT,
+            (Self::PreparedPair, _) => prepared_pair::TOGGLE,
+            (Self::Park, _) => park::PROGRAM,
+            (Self::ParkTwice, _) => park_twice::PROGRAM,
+            (Self::NmiAssist, _) => nmi_assist::PROGRAM,
         }
+    }
+
+    /// Whether threads may run into traps.
+    pub const fn traps(self) -> bool {
+        matches!(self, Self::Breakpoint | Self::Displace | Self::Pair | Self::ParkTwice)
+    }
+
+    /// Whether everybody else is parked.
+    pub const fn parks(self) -> bool {
+        matches!(self, Self::Plant | Self::Park | Self::ParkTwice | Self::NmiAssist)
     }
 
     /// The steps that undo a batch in direction `dir` after it failed somewhere. They must cope with every mixture, not
@@ -51,20 +102,33 @@ impl Kind {
     pub const fn way_back(self, dir: Direction) -> &'static [Step] {
         match (self, dir) {
             (Self::Displace, Direction::Remove) => displace::REINSTALL,
+            (Self::NmiAssist, _) => nmi_assist::BACK,
             (_, _) => self.program(dir.opposite()),
+        }
+    }
+
+    /// What undoes a batch instead when the step that failed was the wait until nobody is inside, or one before it; empty
+    /// if [`way_back`](Kind::way_back) does that, too. Whoever would not leave then must not be waited for.
+    pub const fn retreat(self) -> &'static [Step] {
+        match self {
+            Self::Pair => pair::RETREAT,
+            Self::ParkTwice => park_twice::RETREAT,
+            _ => &[],
         }
     }
 }
 
 /// A protocol under way: a small value that can be copied, compared and hashed, so that a checker can fork it.
 ///
-/// When a step fails before any text changed, the window is closed, the table withdrawn, and the run is over. When one fails later, the run
-/// performs [`Kind::way_back`], the first look excepted: whatever mixture of forms the sites are in, trapping every head
-/// first makes them unreachable, and from there the way back is the ordinary one.
+/// When a step fails before any text changed, whoever is parked is released, the window closed, the table withdrawn, and
+/// the run is over. When one fails later, the run performs [`Kind::way_back`], the first look excepted: whatever mixture
+/// of forms the sites are in, trapping every head first, or parking everybody, makes them unreachable, and from there the
+/// way back is the ordinary one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Run<'p> {
     forth: &'p [Step],
     back: &'p [Step],
+    retreat: &'p [Step],
     dir: Direction,
     at: u8,
     going: Going,
@@ -76,7 +140,8 @@ enum Going {
     /// Announced; the way back begins with the next step.
     Turning(Reason),
     Back(Reason),
-    /// Nothing was changed; only the window is still to be closed and the table to be withdrawn.
+    /// Nothing was changed; only those who are parked are to be released, the window to be closed and the table to be
+    /// withdrawn.
     Closing(Reason),
     /// Somebody else's unfinished batch: like the way back, but there was no way forth.
     Repairing,
@@ -86,7 +151,7 @@ enum Going {
 impl Run<'static> {
     /// One of the built-in protocols in one direction.
     pub const fn new(kind: Kind, dir: Direction) -> Self {
-        Self::custom(kind.program(dir), kind.way_back(dir), dir)
+        Self::custom(kind.program(dir), kind.way_back(dir), dir).retreating(kind.retreat())
     }
 
     /// What `repair` performs after a patcher was killed at any moment: the old bytes come back.
@@ -106,7 +171,13 @@ impl Run<'static> {
 impl<'p> Run<'p> {
     /// A program of one's own, with the program that undoes it. The checker runs mutilated ones this way.
     pub const fn custom(forth: &'p [Step], back: &'p [Step], dir: Direction) -> Self {
-        Self { forth, back, dir, at: 0, going: Going::Forth }
+        Self { forth, back, retreat: &[], dir, at: 0, going: Going::Forth }
+    }
+
+    /// The same with a way back of its own for failures up to the wait until nobody is inside; none if it is empty.
+    pub const fn retreating(mut self, retreat: &'p [Step]) -> Self {
+        self.retreat = retreat;
+        self
     }
 
     /// The direction that the trap table must have at this moment: the way back acts as the old instructions.
@@ -127,7 +198,12 @@ impl<'p> Run<'p> {
             // The failed step is the one before `at`.
             let reason = Reason { step: self.at.saturating_sub(1), cause };
             self.going = match self.going {
-                Going::Forth if self.stored() => Going::Turning(reason),
+                Going::Forth if self.changed() => {
+                    if !self.retreat.is_empty() && !self.waited() {
+                        self.back = self.retreat;
+                    }
+                    Going::Turning(reason)
+                }
                 Going::Forth => {
                     self.at = 0;
                     Going::Closing(reason)
@@ -152,9 +228,10 @@ impl<'p> Run<'p> {
                     let begun = &self.forth[..usize::from(reason.step).saturating_add(1).min(self.forth.len())];
                     self.at += 1;
                     match self.at {
-                        1 if begun.contains(&Step::Open) => return Step::Close,
-                        2 if begun.contains(&Step::Publish) => return Step::Retire,
-                        1 | 2 => {}
+                        1 if begun.contains(&Step::Park) => return Step::Unpark,
+                        2 if begun.contains(&Step::Open) => return Step::Close,
+                        3 if begun.contains(&Step::Publish) => return Step::Retire,
+                        1..=3 => {}
                         _ => self.going = Going::Over(Verdict::Undone(reason)),
                     }
                 }
@@ -183,9 +260,15 @@ impl<'p> Run<'p> {
         Some(step)
     }
 
-    /// Whether a store was begun.
-    fn stored(&self) -> bool {
-        self.begun().iter().any(|s| matches!(s, Step::Store { .. }))
+    /// Whether a store was begun, or one announced that others may perform.
+    fn changed(&self) -> bool {
+        self.begun().iter().any(|s| matches!(s, Step::Store { .. } | Step::Announce { .. }))
+    }
+
+    /// Whether the wait until nobody is inside, if there is one, is over.
+    fn waited(&self) -> bool {
+        let (begun, rest) = self.forth.split_at(usize::from(self.at).min(self.forth.len()));
+        !rest.contains(&Step::AwaitNoneInside) && begun.last() != Some(&Step::AwaitNoneInside)
     }
 
     fn begun(&self) -> &[Step] {

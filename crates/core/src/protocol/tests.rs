@@ -36,7 +36,15 @@ fn without_failures_a_run_is_its_program() {
 
 #[test]
 fn the_number_of_synchronisations_is_constant() {
-    for (kind, want) in [(Kind::Breakpoint, 3), (Kind::Displace, 3), (Kind::Word, 1), (Kind::ShortJump, 3)] {
+    for (kind, want) in [
+        (Kind::Breakpoint, 3),
+        (Kind::Displace, 3),
+        (Kind::Word, 1),
+        (Kind::ShortJump, 3),
+        (Kind::Pair, 3),
+        (Kind::PreparedPair, 1),
+        (Kind::Park, 0),
+    ] {
         for dir in [Direction::Install, Direction::Remove] {
             assert_eq!(kind.program(dir).iter().filter(|&&s| s == SyncCores).count(), want);
         }
@@ -53,17 +61,21 @@ fn whichever_step_fails_the_rest_undoes_the_batch() {
                 let reason = Reason { step: failing as u8, cause: Cause::Os(5) };
                 assert_eq!(verdict, Verdict::Undone(reason), "{} {dir:?} step {failing}", kind.name());
                 let rest = &steps[failing + 1..];
-                let stored = program[..=failing].iter().any(|s| matches!(s, Store { .. }));
-                if stored {
-                    let back = kind.way_back(dir);
+                let begun = &program[..=failing];
+                let changed = begun.iter().any(|s| matches!(s, Store { .. } | Announce { .. }));
+                if changed {
+                    let wait = program.iter().position(|&s| s == AwaitNoneInside);
+                    let early = wait.is_some_and(|wait| failing <= wait) && !kind.retreat().is_empty();
+                    let back = if early { kind.retreat() } else { kind.way_back(dir) };
                     assert_eq!(rest[0], Undo(reason));
                     let expected: std::vec::Vec<_> =
                         back.iter().copied().filter(|s| *s != Verify { after: false }).collect();
                     assert_eq!(rest[1..], expected);
                 } else {
                     // A failed step may have done its work.
-                    let published = program[..=failing].contains(&Publish);
-                    assert_eq!(rest, if published { &[Close, Retire][..] } else { &[Close] });
+                    let clean = [(Park, Unpark), (Open, Close), (Publish, Retire)];
+                    let clean = clean.iter().filter(|(did, _)| begun.contains(did)).map(|(_, undo)| *undo);
+                    assert_eq!(rest, clean.collect::<std::vec::Vec<_>>());
                 }
             }
         }
@@ -76,6 +88,46 @@ fn nothing_behind_a_live_jump_changes_on_the_way_back() {
     let sync = back.iter().position(|s| *s == SyncCores).unwrap();
     let stores: std::vec::Vec<_> = back[..sync].iter().filter(|s| matches!(s, Store { .. })).collect();
     assert_eq!(stores, [&Store { phase: Phase::TrapHead, unit: Unit::Byte }]);
+}
+
+#[test]
+fn whoever_would_not_leave_is_not_waited_for_again() {
+    for kind in [Kind::Pair, Kind::ParkTwice] {
+        for dir in [Direction::Install, Direction::Remove] {
+            let wait = kind.program(dir).iter().position(|&s| s == AwaitNoneInside).unwrap();
+            for failing in 0..kind.program(dir).len() {
+                let (steps, _) = walk(Run::new(kind, dir), |i| i == failing);
+                let again = steps[failing + 1..].contains(&AwaitNoneInside);
+                assert_eq!(again, failing > wait, "{} step {failing}", kind.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_record_does_not_change_while_an_nmi_may_read_it() {
+    for steps in [nmi_assist::PROGRAM, nmi_assist::BACK] {
+        let record = steps.iter().position(|&s| s == Record).unwrap();
+        let announced = steps[..record].iter().any(|s| matches!(s, Announce { .. }));
+        assert!(!announced);
+        let waited = steps[record..].windows(2).any(|w| w == [Withdraw, AwaitNmis]);
+        assert!(waited, "the next batch writes another record");
+    }
+    assert!(nmi_assist::BACK.windows(3).any(|w| w == [Withdraw, AwaitNmis, Record]));
+}
+
+#[test]
+fn everybody_who_is_parked_is_released() {
+    for kind in Kind::ALL {
+        for dir in [Direction::Install, Direction::Remove] {
+            for program in [kind.program(dir), kind.way_back(dir), kind.retreat()] {
+                let count = |step| program.iter().filter(|&&s| s == step).count();
+                assert_eq!(count(Park), count(Unpark), "{}", kind.name());
+                assert_eq!(kind.parks(), kind.program(dir).contains(&Park));
+                assert_eq!(kind.traps(), kind.program(dir).contains(&Publish));
+            }
+        }
+    }
 }
 
 #[test]
