@@ -1,12 +1,12 @@
 //! The checker on the command line.
 //!
-//! `cargo run --release -p textpoke-model --example check -- NAME [--profile amd|intel] [--without STEP] [--cpus N]
+//! `cargo run --release -p textpoke-model --example check -- NAME [--profile NAME] [--without STEP] [--cpus N]
 //! [--sites N] [--failures N] [--killed] [--json]`, or `--all`, `--deep`, `--mutate`, `--list`. Exit code 0: safe, or all
 //! as expected; 1: not; 2: not understood.
 
 use std::process::ExitCode;
 
-use textpoke_model::{CHECKS, Options, Profile, Report, Verdict, check, check_all, mutate, without};
+use textpoke_model::{Check, Options, Profile, Report, Verdict, check, check_all, checks, mutate, without};
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -29,7 +29,7 @@ fn go(args: &[String]) -> Result<bool, String> {
     };
     let json = flag("--json");
     if flag("--list") {
-        CHECKS.iter().for_each(|c| println!("{:<24} {}", c.name, c.title));
+        checks().for_each(|c| println!("{:<24} {}", c.name, c.title));
         return Ok(true);
     }
     if flag("--all") || flag("--deep") {
@@ -59,12 +59,14 @@ fn go(args: &[String]) -> Result<bool, String> {
     }
     let name =
         args.first().filter(|a| !a.starts_with("--")).ok_or("name a check, or --all, --deep, --mutate, --list")?;
-    let profiles = match value("--profile").map(String::as_str) {
-        None => vec![Profile::Intel, Profile::Amd],
-        Some("intel") => vec![Profile::Intel],
-        Some("amd") => vec![Profile::Amd],
-        Some(other) => return Err(format!("no profile \"{other}\": amd or intel")),
+    let profiles: Vec<Profile> = match value("--profile") {
+        None => Check::find(name).iter().flat_map(|c| c.isas).flat_map(|isa| isa.profiles()).copied().collect(),
+        Some(wanted) => Profile::ALL.into_iter().filter(|p| p.name() == wanted).collect(),
     };
+    if profiles.is_empty() {
+        let names: Vec<&str> = Profile::ALL.iter().map(|p| p.name()).collect();
+        return Err(format!("no such check, or no such profile; the profiles are {}", names.join(", ")));
+    }
     let mut safe = true;
     for profile in profiles {
         let mut options =

@@ -3,7 +3,7 @@
 use textpoke_core::{Direction, Step};
 
 use crate::property::Sometimes;
-use crate::state::Spot;
+use crate::state::{DataStore, Spot};
 
 /// What was executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,12 +12,47 @@ pub enum What {
     Old,
     /// An instruction of the new form.
     New,
+    /// An instruction that both forms have there.
+    Both,
     /// The short jump.
     Hop,
     /// The trap instruction.
     Trap,
+    /// One of several that may not follow each other while it is executed.
+    Fixed,
     /// Something else.
     Torn,
+}
+
+/// What an NMI does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NmiStep {
+    /// It comes in.
+    Arrives,
+    /// It counts itself as running.
+    Counts,
+    /// It reads whether a change is announced.
+    Reads {
+        /// It is.
+        announced: bool,
+    },
+    /// Both in one atomic step.
+    Enters {
+        /// A change is announced.
+        announced: bool,
+    },
+    /// It reads the record's address.
+    Address,
+    /// It reads the record's bytes.
+    Bytes,
+    /// Everything is written.
+    Written,
+    /// The same, and it maintains the caches.
+    Maintains,
+    /// It synchronises.
+    Synchronises,
+    /// It returns.
+    Leaves,
 }
 
 /// How a trap was answered.
@@ -55,6 +90,21 @@ pub enum Action {
     Stores {
         /// Index into the script's pieces.
         piece: u16,
+    },
+    /// Writes the record for NMIs: the address, then the bytes.
+    Records {
+        /// The bytes.
+        bytes: bool,
+    },
+    /// A data store leaves the store buffer.
+    Visible {
+        /// Which.
+        store: DataStore,
+    },
+    /// Something of a non-maskable interrupt.
+    Nmi {
+        /// What.
+        step: NmiStep,
     },
     /// Asks every thread for its part in a step.
     Asks {
@@ -140,6 +190,9 @@ impl Action {
         let bit = match self {
             Self::Executes { what: What::Old, .. } => Sometimes::OldRan,
             Self::Executes { what: What::New, .. } => Sometimes::NewRan,
+            Self::Executes { what: What::Both, .. } => return Sometimes::OldRan.bit() | Sometimes::NewRan.bit(),
+            Self::Nmi { step: NmiStep::Arrives } => Sometimes::NmiCame,
+            Self::Nmi { step: NmiStep::Written | NmiStep::Maintains } => Sometimes::NmiHelped,
             Self::Executes { what: What::Hop, .. } => Sometimes::HopRan,
             Self::Executes { what: What::Trap, spot, .. } if spot.offset > 0 => Sometimes::InnerTrap,
             Self::Executes { what: What::Trap, .. } => Sometimes::HeadTrap,

@@ -7,7 +7,7 @@ use textpoke_core::{Direction, Kind, Step};
 
 use crate::explore::{Limits, Progress};
 use crate::report::{Options, Report, Verdict, run, step_names};
-use crate::scenario::{Batch, Handler, Profile, Scenario};
+use crate::scenario::{Batch, Handler, IsaId, Profile, Scenario, Steps};
 use crate::variants::{Check, Shape};
 
 /// Which of a batch's two programs is mutilated.
@@ -18,6 +18,20 @@ pub enum Part {
     Forth,
     /// The steps back after a failure.
     Back,
+    /// The steps back after a failure up to the wait until nobody is inside.
+    Retreat,
+}
+
+impl Part {
+    const ALL: [Self; 3] = [Self::Forth, Self::Back, Self::Retreat];
+
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::Forth => "",
+            Self::Back => ", way back",
+            Self::Retreat => ", retreat",
+        }
+    }
 }
 
 /// What is done to a program.
@@ -68,8 +82,7 @@ impl Fate {
 
 impl fmt::Display for Fate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let part = if self.part == Part::Back { ", way back" } else { "" };
-        write!(f, "{} {}{part}, {}: ", self.protocol, self.direction, self.mutation)?;
+        write!(f, "{} {}{}, {}: ", self.protocol, self.direction, self.part.suffix(), self.mutation)?;
         match (&self.found, self.argued) {
             (Some(report), None) => write!(f, "{} ({} rules)", report.verdict, report.profile.name()),
             (None, Some(why)) => write!(f, "argued: {why}"),
@@ -84,9 +97,9 @@ pub fn mutants() -> Vec<Mutant> {
     let mut all = Vec::new();
     for kind in Kind::ALL {
         for dir in [Direction::Install, Direction::Remove] {
-            for part in [Part::Forth, Part::Back] {
+            for part in Part::ALL {
                 let n = program(kind, dir, part).len();
-                let mutations = (0..n).map(Mutation::Delete).chain((0..n - 1).map(Mutation::Swap));
+                let mutations = (0..n).map(Mutation::Delete).chain((1..n).map(|i| Mutation::Swap(i - 1)));
                 all.extend(mutations.map(|mutation| Mutant { kind, dir, part, mutation }));
             }
         }
@@ -105,6 +118,7 @@ fn program(kind: Kind, dir: Direction, part: Part) -> Vec<Step> {
         Part::Forth => kind.program(dir).to_vec(),
         // A run skips the first look on the way back.
         Part::Back => kind.way_back(dir).iter().copied().filter(|s| *s != Step::Verify { after: false }).collect(),
+        Part::Retreat => kind.retreat().to_vec(),
     }
 }
 
@@ -153,12 +167,30 @@ impl Mutant {
     fn explore(&self, options: &Options) -> Report {
         let check = Check::of(self.kind);
         let mut scenario = scenario(self.kind, options);
-        let (forth, back) = match self.part {
-            Part::Forth => (self.program(), self.kind.way_back(self.dir).to_vec()),
-            Part::Back => (self.kind.program(self.dir).to_vec(), self.program()),
+        let mutilated = {
+            let mut batch = Batch::built_in(self.kind, self.dir).opened();
+            if let Steps::Custom { forth, back, retreat } = &mut batch.steps {
+                let part = match self.part {
+                    Part::Forth => forth,
+                    Part::Back => back,
+                    Part::Retreat => retreat,
+                };
+                *part = self.program();
+            }
+            batch
         };
-        let mutilated = Batch::Custom { forth, back, dir: self.dir };
-        scenario.batches = vec![mutilated, Batch::BuiltIn(self.kind, self.dir.opposite())];
+        let again = Batch::built_in(self.kind, self.dir.opposite());
+        scenario.batches = match (self.kind, self.dir) {
+            // Whether it was planted well shows when the other one toggles.
+            (Kind::Plant, dir) => {
+                let toggle = Batch::built_in(Kind::PreparedPair, Direction::Install).on(1);
+                match dir {
+                    Direction::Install => vec![mutilated, toggle],
+                    Direction::Remove => vec![again.clone(), mutilated, again, toggle],
+                }
+            }
+            _ => vec![mutilated, again],
+        };
         let name = format!("{} {}", self.kind.name(), self.what());
         let nobody: Progress<'_> = &mut |_, _| {};
         run(&name, check.title, check.sometimes, &scenario, options, nobody)
@@ -176,7 +208,7 @@ impl Mutant {
         let before = Step::Verify { after: false };
         let after = Step::Verify { after: true };
         match (a, b) {
-            _ if with(Step::Maintain) => Some(MAINTAIN),
+            _ if with(Step::Maintain) && self.kind == Kind::ShortJump => Some(MAINTAIN),
             (a, None) if a == after => Some(READ_BACK),
             _ if both(Step::Open, before) || both(after, Step::Close) || both(Step::SyncCores, after) => Some(READING),
             _ if both(before, Step::Publish) => Some(EARLY_TABLE),
@@ -207,14 +239,20 @@ fn scenario(kind: Kind, options: &Options) -> Scenario {
 
 /// The worlds that a protocol is for, with the assumptions that its verdicts carry.
 fn worlds(kind: Kind, part: Part) -> Vec<Options> {
-    let cuts: &[u8] = match kind {
-        Kind::Word => &[0],
-        Kind::ShortJump => &[2, 0],
-        _ => &[3, 0],
-    };
     let mut all = Vec::new();
-    for profile in [Profile::Intel, Profile::Amd] {
-        for handler in [Handler::Leaves, Handler::Stays] {
+    for profile in Check::of(kind).isas.iter().flat_map(|isa| isa.profiles().iter().copied()) {
+        let cuts: &[u8] = match kind {
+            _ if profile.isa() != IsaId::X86 => &[0],
+            Kind::Word => &[0],
+            Kind::ShortJump => &[2, 0],
+            _ => &[3, 0],
+        };
+        let handlers: &[Handler] = if kind.traps() || profile == Profile::Intel {
+            &[Handler::Leaves, Handler::Stays]
+        } else {
+            &[Handler::Stays]
+        };
+        for &handler in handlers {
             for &cut in cuts {
                 let base = Options {
                     handler: Some(handler),
@@ -227,13 +265,13 @@ fn worlds(kind: Kind, part: Part) -> Vec<Options> {
                         all.push(base.clone());
                         all.push(Options { own_traps: true, failures: Some(1), ..base });
                     }
-                    Part::Back => all.push(Options { failures: Some(1), ..base }),
+                    Part::Back | Part::Retreat => all.push(Options { failures: Some(1), ..base }),
                 }
             }
         }
-    }
-    if part == Part::Forth {
-        all.push(Options { foreign: true, ..Options::new(Profile::Intel) });
+        if part == Part::Forth {
+            all.push(Options { foreign: true, ..Options::new(profile) });
+        }
     }
     all
 }
@@ -245,7 +283,7 @@ mod tests {
     #[test]
     fn unmutilated_the_protocols_are_safe_in_all_these_worlds() {
         for kind in Kind::ALL {
-            for part in [Part::Forth, Part::Back] {
+            for part in Part::ALL {
                 for options in worlds(kind, part) {
                     let check = Check::of(kind);
                     let scenario = scenario(kind, &options);

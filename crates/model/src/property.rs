@@ -16,6 +16,12 @@ pub enum Violation {
     SpuriousTrap,
     /// V5: a thread went on in the middle of an instruction.
     MidInstruction,
+    /// V6: an instruction was executed while it changed in a way that the architecture does not allow live.
+    NotLive,
+    /// V7: a non-maskable interrupt came while one was running that cannot be interrupted.
+    NestedNmi,
+    /// V8: a non-maskable interrupt helps with an address and bytes that do not belong together.
+    Mismatched,
     /// V9: a form was executed that was gone when the call returned.
     Stale,
     /// V10: the patcher can never finish.
@@ -28,6 +34,8 @@ pub enum Violation {
     Fault,
     /// The call returned and the text was still writable.
     LeftWritable,
+    /// The call returned and threads were still parked.
+    LeftParked,
     /// The call returned and the text is not what it says.
     WrongText,
     /// Somebody else's change was overwritten.
@@ -45,12 +53,18 @@ impl Violation {
             Self::LostTrap => "lost trap: nobody knows it, the process is killed",
             Self::SpuriousTrap => "spurious trap: it is reported at an address that has none",
             Self::MidInstruction => "resumed in the middle of an instruction",
+            Self::NotLive => {
+                "not live: it was executed while it changed, and the architecture does not let it change live"
+            }
+            Self::NestedNmi => "nested NMI: one came while another was running that cannot be interrupted",
+            Self::Mismatched => "mismatched record: the NMI has one change's address and another's bytes",
             Self::Stale => "stale code: it was executed after the call had returned",
             Self::Deadlock => "deadlock: the patcher can never finish",
             Self::WrongEffect => "wrong effect: the answer to the trap is neither form's",
             Self::TableInUse => "the trap table is withdrawn while a handler decides by it",
             Self::Fault => "fault: the text was not writable",
             Self::LeftWritable => "the call returned and left the text writable",
+            Self::LeftParked => "the call returned and left threads parked",
             Self::WrongText => "the call returned and the text is not what it says",
             Self::ForeignLost => "somebody else's bytes were overwritten",
             Self::NotUndone => "the way back ended with bytes that it did not expect",
@@ -65,6 +79,9 @@ impl Violation {
             Self::LostTrap => "V3",
             Self::SpuriousTrap => "V4",
             Self::MidInstruction => "V5",
+            Self::NotLive => "V6",
+            Self::NestedNmi => "V7",
+            Self::Mismatched => "V8",
             Self::Stale => "V9",
             Self::Deadlock => "V10",
             _ => return None,
@@ -106,11 +123,15 @@ pub enum Sometimes {
     Repaired,
     /// The program took a trap of its own.
     OwnTrap,
+    /// A non-maskable interrupt came.
+    NmiCame,
+    /// A non-maskable interrupt had written its record before it did anything else.
+    NmiHelped,
 }
 
 impl Sometimes {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::OldRan,
         Self::NewRan,
         Self::HopRan,
@@ -126,6 +147,8 @@ impl Sometimes {
         Self::Broken,
         Self::Repaired,
         Self::OwnTrap,
+        Self::NmiCame,
+        Self::NmiHelped,
     ];
 
     /// As a bit of a set.

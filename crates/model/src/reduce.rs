@@ -4,11 +4,13 @@
 //! runs to runs. A state is therefore stored with its threads sorted. The argument, and those for the other reductions,
 //! stand in `docs/protocols/README.md`.
 
-use crate::state::State;
+use crate::state::{PATCHER, State};
 
 /// The representative of a state.
 pub fn canonical<const N: usize>(mut s: State<N>) -> State<N> {
-    for i in 1..N {
+    // The patcher's own CPU, always the last, is like no other.
+    let n = if s.threads[N - 1].is(PATCHER) { N - 1 } else { N };
+    for i in 1..n {
         let mut j = i;
         while j > 0 && s.threads[j] < s.threads[j - 1] {
             s.threads.swap(j, j - 1);

@@ -8,7 +8,7 @@ use textpoke_core::Step;
 use crate::explore::{End, Limits, Progress, explore};
 use crate::machine::Machine;
 use crate::property::{Sometimes, Violation};
-use crate::scenario::{Batch, Grain, Handler, Order, Profile, Repairer, Scenario};
+use crate::scenario::{Fetch, Grain, Handler, Order, Profile, Repairer, Scenario, Steps};
 use crate::text::TooBig;
 use crate::trace::{self, Trace};
 use crate::variants::{Check, Shape};
@@ -165,14 +165,19 @@ pub enum Unknown {
     Check(String),
     /// The program of this check has no such step.
     Step(String),
+    /// The check is not for the instruction set of this profile.
+    Profile(String, Profile),
 }
 
 impl fmt::Display for Unknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Check(name) => {
-                let names: Vec<_> = crate::variants::CHECKS.iter().map(|c| c.name).collect();
+                let names: Vec<_> = crate::variants::checks().map(|c| c.name).collect();
                 write!(f, "there is no check \"{name}\"; there are: {}", names.join(", "))
+            }
+            Self::Profile(name, profile) => {
+                write!(f, "\"{name}\" is not for {}, the instruction set of {}", profile.isa().name(), profile.name())
             }
             Self::Step(step) => write!(
                 f,
@@ -184,41 +189,37 @@ impl fmt::Display for Unknown {
 
 impl std::error::Error for Unknown {}
 
+fn find(name: &str, options: &Options) -> Result<&'static Check, Unknown> {
+    let check = Check::find(name).ok_or_else(|| Unknown::Check(name.into()))?;
+    let profile = options.shape.profile;
+    if check.isas.contains(&profile.isa()) { Ok(check) } else { Err(Unknown::Profile(name.into(), profile)) }
+}
+
 /// Checks one thing by name.
 pub fn check(name: &str, options: &Options, progress: Progress<'_>) -> Result<Report, Unknown> {
-    let check = Check::find(name).ok_or_else(|| Unknown::Check(name.into()))?;
+    let check = find(name, options)?;
     Ok(run(name, check.title, check.sometimes, &options.scenario(check), options, progress))
 }
 
 /// The same with one step left out of every batch that has it, named as in `--print`, for instance `sync cores 2`.
 pub fn without(name: &str, step: &str, options: &Options, progress: Progress<'_>) -> Result<Report, Unknown> {
-    let check = Check::find(name).ok_or_else(|| Unknown::Check(name.into()))?;
+    let check = find(name, options)?;
     let mut scenario = options.scenario(check);
     let mut found = false;
     for batch in &mut scenario.batches {
-        let (forth, back, dir) = programs(batch);
-        let forth = match position(&forth, step) {
-            Some(at) => {
-                found = true;
-                forth.iter().enumerate().filter(|&(i, _)| i != at).map(|(_, s)| *s).collect()
-            }
-            None => forth,
-        };
-        *batch = Batch::Custom { forth, back, dir };
+        *batch = batch.opened();
+        if let Steps::Custom { forth, .. } = &mut batch.steps
+            && let Some(at) = position(forth, step)
+        {
+            found = true;
+            forth.remove(at);
+        }
     }
     if !found {
         return Err(Unknown::Step(step.into()));
     }
     let title = format!("{} without \"{step}\"", check.name);
     Ok(run(&format!("{name} --without {step:?}"), &title, check.sometimes, &scenario, options, progress))
-}
-
-/// The steps of a batch forth and back, and its direction.
-pub fn programs(batch: &Batch) -> (Vec<Step>, Vec<Step>, textpoke_core::Direction) {
-    match batch {
-        Batch::BuiltIn(kind, dir) => (kind.program(*dir).to_vec(), kind.program(dir.opposite()).to_vec(), *dir),
-        Batch::Custom { forth, back, dir } => (forth.clone(), back.clone(), *dir),
-    }
 }
 
 /// The names of the steps of a program: those that occur more than once are numbered.
@@ -251,7 +252,7 @@ pub fn run(
         title: title.into(),
         profile: scenario.world.profile,
         cpus: scenario.cpus,
-        sites: scenario.places.len() as u8,
+        sites: scenario.sets.first().map_or(0, |places| places.len() as u8),
         with: with(scenario),
         verdict: Verdict::TooBig,
         assumptions: crate::assume::assumptions(scenario),
@@ -264,12 +265,13 @@ pub fn run(
     };
     let sometimes = &wanted(sometimes, scenario);
     match Machine::new(scenario) {
-        Err(TooBig::Bytes | TooBig::Values) => {}
-        Ok(machine) => match scenario.cpus {
-            0..=2 => fill::<1>(&mut report, &machine, sometimes, options, progress),
-            3 => fill::<2>(&mut report, &machine, sometimes, options, progress),
-            4 => fill::<3>(&mut report, &machine, sometimes, options, progress),
-            _ => fill::<4>(&mut report, &machine, sometimes, options, progress),
+        Err(TooBig::Bytes | TooBig::Values | TooBig::Shape) => {}
+        Ok(machine) => match machine.slots() {
+            0..=1 => fill::<1>(&mut report, &machine, sometimes, options, progress),
+            2 => fill::<2>(&mut report, &machine, sometimes, options, progress),
+            3 => fill::<3>(&mut report, &machine, sometimes, options, progress),
+            4 => fill::<4>(&mut report, &machine, sometimes, options, progress),
+            _ => fill::<5>(&mut report, &machine, sometimes, options, progress),
         },
     }
     report
@@ -286,6 +288,7 @@ fn wanted(sometimes: &[Sometimes], scenario: &Scenario) -> Vec<Sometimes> {
         (w.failures > 1, Sometimes::Broken),
         (w.killed, Sometimes::Repaired),
         (w.own_traps, Sometimes::OwnTrap),
+        (w.nmi.is_some(), Sometimes::NmiCame),
     ];
     sometimes.iter().copied().chain(more.into_iter().filter(|(on, _)| *on).map(|(_, s)| s)).collect()
 }
@@ -327,7 +330,12 @@ fn with(s: &Scenario) -> Vec<&'static str> {
         (w.order == Order::Any, "stores in any order"),
         (w.own_traps, "the program has traps of its own"),
         (w.foreign, "somebody else changed the sites"),
-        (w.queue == 1 && w.profile == Profile::Amd, "nothing fetched ahead"),
+        (w.queue == 1 && matches!(w.profile.fetch(), Fetch::Queue(_)), "nothing fetched ahead"),
+        (!w.cmodx, "any instruction may change live"),
+        (w.bounded_staleness, "waiting is long enough"),
+        (w.nmi.is_some_and(|nmi| nmi.each == 1 && !nmi.own), "an NMI on each other CPU"),
+        (w.nmi.is_some_and(|nmi| nmi.each == 1 && nmi.own), "an NMI on each CPU"),
+        (w.nmi.is_some_and(|nmi| nmi.each > 1), "several NMIs on each CPU"),
     ];
     all.into_iter().filter(|(on, _)| *on).map(|(_, text)| text).collect()
 }
@@ -383,13 +391,14 @@ impl fmt::Display for Report {
 /// Walks the choices of a trace (the `choice` of each line) again, in the check and under the options that it came from.
 /// The violation that they end in, if they do.
 pub fn replay(name: &str, options: &Options, choices: &[usize]) -> Result<Option<Violation>, Unknown> {
-    let check = Check::find(name).ok_or_else(|| Unknown::Check(name.into()))?;
+    let check = find(name, options)?;
     let scenario = options.scenario(check);
     let Ok(machine) = Machine::new(&scenario) else { return Ok(None) };
-    Ok(match scenario.cpus {
-        0..=2 => trace::replay::<1>(&machine, choices),
-        3 => trace::replay::<2>(&machine, choices),
-        4 => trace::replay::<3>(&machine, choices),
-        _ => trace::replay::<4>(&machine, choices),
+    Ok(match machine.slots() {
+        0..=1 => trace::replay::<1>(&machine, choices),
+        2 => trace::replay::<2>(&machine, choices),
+        3 => trace::replay::<3>(&machine, choices),
+        4 => trace::replay::<4>(&machine, choices),
+        _ => trace::replay::<5>(&machine, choices),
     })
 }

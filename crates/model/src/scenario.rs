@@ -1,7 +1,10 @@
 //! What is explored: sites, the batches performed on them, and the world around.
 
 use serde::Serialize;
-use textpoke_core::{Direction, Kind, Site, Step};
+use textpoke_core::isa::{Aarch64, Isa, Riscv64, X86_64};
+use textpoke_core::{Direction, Kind, Run, Site, Step};
+
+use crate::nmi::Nmi;
 
 /// A site and what stands there in truth, which the protocol need not know.
 #[derive(Clone, Copy, Debug)]
@@ -17,9 +20,9 @@ pub struct Place {
 }
 
 impl Place {
-    /// A place where the site tells the truth and the new form is one instruction.
+    /// A place where the site tells the truth.
     pub fn new(site: Site) -> Self {
-        Self { site, old_begins: site.inner | 1, new_begins: 1, calls: 0 }
+        Self { site, old_begins: site.inner | 1, new_begins: site.new_inner | 1, calls: 0 }
     }
 
     /// The first bytes of instructions of a form, as a mask of offsets.
@@ -31,68 +34,213 @@ impl Place {
     }
 }
 
-/// One call of the patcher.
+/// The steps of one call of the patcher.
 #[derive(Clone, Debug)]
-pub enum Batch {
+pub enum Steps {
     /// A protocol exactly as it runs live.
-    BuiltIn(Kind, Direction),
+    BuiltIn(Kind),
     /// A program of one's own and the one that undoes it.
     Custom {
         /// The steps forth.
         forth: Vec<Step>,
         /// The steps back.
         back: Vec<Step>,
-        /// The direction of the steps forth.
-        dir: Direction,
+        /// The steps back if the wait until nobody is inside, or a step before it, failed; none: the same.
+        retreat: Vec<Step>,
     },
 }
 
-impl Batch {
+/// One call of the patcher.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// What it performs.
+    pub steps: Steps,
     /// The direction it starts in.
-    pub fn dir(&self) -> Direction {
-        match self {
-            Self::BuiltIn(_, dir) | Self::Custom { dir, .. } => *dir,
+    pub dir: Direction,
+    /// Which of the scenario's sets of sites it changes.
+    pub set: u8,
+}
+
+impl Batch {
+    /// A protocol exactly as it runs live.
+    pub fn built_in(kind: Kind, dir: Direction) -> Self {
+        Self { steps: Steps::BuiltIn(kind), dir, set: 0 }
+    }
+
+    /// A program of one's own.
+    pub fn custom(forth: Vec<Step>, back: Vec<Step>, dir: Direction) -> Self {
+        Self { steps: Steps::Custom { forth, back, retreat: Vec::new() }, dir, set: 0 }
+    }
+
+    /// The same on another set of sites.
+    pub fn on(self, set: u8) -> Self {
+        Self { set, ..self }
+    }
+
+    /// Whether it is this protocol in this direction.
+    pub fn is(&self, kind: Kind, dir: Direction) -> bool {
+        matches!(self.steps, Steps::BuiltIn(k) if k == kind) && self.dir == dir
+    }
+
+    /// The run of `core` that performs it.
+    pub fn run(&self) -> Run<'_> {
+        match &self.steps {
+            Steps::BuiltIn(kind) => Run::new(*kind, self.dir),
+            Steps::Custom { forth, back, retreat } => Run::custom(forth, back, self.dir).retreating(retreat),
         }
+    }
+
+    /// The steps forth, those that undo them, and those that do so up to the wait.
+    pub fn programs(&self) -> [&[Step]; 3] {
+        match &self.steps {
+            Steps::BuiltIn(kind) => [kind.program(self.dir), kind.way_back(self.dir), kind.retreat()],
+            Steps::Custom { forth, back, retreat } => [forth, back, retreat],
+        }
+    }
+
+    /// The same steps, no longer as a whole.
+    pub fn opened(&self) -> Self {
+        let [forth, back, retreat] = self.programs().map(<[Step]>::to_vec);
+        Self { steps: Steps::Custom { forth, back, retreat }, ..*self }
     }
 }
 
 /// Everything that one exploration needs to know.
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    /// The sites, ascending.
-    pub places: Vec<Place>,
+    /// The sites, ascending. The first set is what stands there at the start; in each further one the old form is the new
+    /// form of the one before.
+    pub sets: Vec<Vec<Place>>,
     /// The batches, one after the other.
     pub batches: Vec<Batch>,
-    /// Processors: the patcher and `cpus - 1` threads that execute the sites; 2 to 5.
+    /// Processors: the patcher's and `cpus - 1` others, each with a thread that executes the sites; 2 to 5.
     pub cpus: u8,
     /// The rules.
     pub world: World,
 }
 
 impl Scenario {
-    /// The sites as the protocol sees them.
-    pub fn sites(&self) -> Vec<Site> {
-        self.places.iter().map(|p| p.site).collect()
+    /// The sites of a set as the protocol sees them.
+    pub fn sites(&self, set: usize) -> Vec<Site> {
+        self.sets[set].iter().map(|p| p.site).collect()
+    }
+}
+
+/// An instruction set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IsaId {
+    /// x86-64.
+    X86,
+    /// AArch64.
+    Arm,
+    /// RISC-V.
+    Riscv,
+}
+
+impl IsaId {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::X86, Self::Arm, Self::Riscv];
+
+    /// The name on the command line and in protocol files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::X86 => X86_64::NAME,
+            Self::Arm => Aarch64::NAME,
+            Self::Riscv => Riscv64::NAME,
+        }
+    }
+
+    /// Whose promises there are, the weakest first.
+    pub const fn profiles(self) -> &'static [Profile] {
+        match self {
+            Self::X86 => &[Profile::Intel, Profile::Amd],
+            Self::Arm => &[Profile::Arm, Profile::ArmIdc, Profile::ArmDic],
+            Self::Riscv => &[Profile::Ziccif, Profile::Ziccid],
+        }
+    }
+
+    /// The trap instruction.
+    pub const fn trap(self) -> &'static [u8] {
+        match self {
+            Self::X86 => X86_64::TRAP,
+            Self::Arm => Aarch64::TRAP,
+            Self::Riscv => Riscv64::TRAP,
+        }
     }
 }
 
 /// What instruction fetch may see, by whose book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Profile {
     /// AMD APM vol. 2 §7.6.1: fetch reads aligned quadwords of coherent memory, each instruction by itself, in order,
     /// some instructions ahead.
     Amd,
     /// Intel SDM vol. 3: nothing is promised. Each byte is any value that stood there since this CPU last synchronised.
     Intel,
+    /// Arm ARM DDI 0487 with `CTR_EL0.{IDC,DIC}` = 0: stores reach fetch through a data cache that must be cleaned and
+    /// instruction caches that must be invalidated, then by context synchronisation.
+    #[serde(rename = "arm64")]
+    Arm,
+    /// The same with IDC = 1: nothing to clean.
+    #[serde(rename = "arm64-idc")]
+    ArmIdc,
+    /// The same with IDC = DIC = 1: nothing to invalidate either.
+    #[serde(rename = "arm64-dic")]
+    ArmDic,
+    /// RISC-V with Ziccif alone: aligned fetches are atomic; which store they see, in any order, is open until FENCE.I.
+    Ziccif,
+    /// RISC-V with Ziccid: fetches see memory in order, some instructions ahead.
+    Ziccid,
+}
+
+/// How a profile's fetch is modelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fetch {
+    /// A queue of instructions, each read in aligned granules of so many bytes of coherent memory, in order.
+    Queue(u8),
+    /// A set of values for each lane; synchronising leaves the present one.
+    Set,
+    /// Two sets: what the instruction cache may yield, and what the pipeline may hold of it. Maintenance shrinks the
+    /// first, synchronising makes the second the first.
+    Caches,
 }
 
 impl Profile {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Intel, Self::Amd, Self::Arm, Self::ArmIdc, Self::ArmDic, Self::Ziccif, Self::Ziccid];
+
     /// The name on the command line and in tables.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Amd => "amd",
             Self::Intel => "intel",
+            Self::Arm => "arm64",
+            Self::ArmIdc => "arm64-idc",
+            Self::ArmDic => "arm64-dic",
+            Self::Ziccif => "ziccif",
+            Self::Ziccid => "ziccid",
+        }
+    }
+
+    /// The instruction set.
+    pub const fn isa(self) -> IsaId {
+        match self {
+            Self::Amd | Self::Intel => IsaId::X86,
+            Self::Arm | Self::ArmIdc | Self::ArmDic => IsaId::Arm,
+            Self::Ziccif | Self::Ziccid => IsaId::Riscv,
+        }
+    }
+
+    /// How its fetch is modelled.
+    pub const fn fetch(self) -> Fetch {
+        match self {
+            Self::Amd => Fetch::Queue(8),
+            Self::Ziccid => Fetch::Queue(4),
+            Self::Intel | Self::Ziccif => Fetch::Set,
+            Self::Arm | Self::ArmIdc | Self::ArmDic => Fetch::Caches,
         }
     }
 }
@@ -156,17 +304,44 @@ pub enum Order {
     Any,
 }
 
+/// The barrier that a machine forgot: its step ends though the store is still in the patcher's store buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfenced {
+    /// The trap table.
+    Publish,
+    /// The record for NMIs.
+    Record,
+    /// The announcement to NMIs.
+    Announce,
+}
+
 /// The rules of one exploration. [`World::new`] is the contract and nothing else.
 #[derive(Clone, Debug)]
 pub struct World {
     /// Whose promises about fetch.
     pub profile: Profile,
-    /// Intel only: naturally aligned groups of so many bytes (1, 2 or 8) are assumed to be fetched at once.
+    /// Intel: naturally aligned groups of so many bytes (1, 2 or 8) are assumed to be fetched at once. Ziccif promises 4.
     pub at_once: u8,
     /// Intel only: storing one byte over code is assumed to show the old or the new byte and nothing worse.
     pub one_byte_exempt: bool,
-    /// AMD only: instructions fetched ahead, 1 or 2.
+    /// AMD and Ziccid only: instructions fetched ahead, 1 or 2.
     pub queue: u8,
+    /// Arm only: whether cache maintenance reaches every CPU, or the patcher's alone.
+    pub broadcast: bool,
+    /// Arm only: whether changing an instruction that the architecture does not let change live is a violation.
+    pub cmodx: bool,
+    /// Whether a [`Step::Pause`] is assumed to be long enough for every CPU to fetch anew.
+    pub bounded_staleness: bool,
+    /// A data barrier that is missing.
+    pub unfenced: Option<Unfenced>,
+    /// Whether the trap handler reads the table before it looks at the trap instruction.
+    pub table_first: bool,
+    /// Whether the trap handler begins again when the table changed between its two reads.
+    pub looks_again: bool,
+    /// Non-maskable interrupts, if there are any.
+    pub nmi: Option<Nmi>,
+    /// Whether everybody else is parked all the time, so that only NMIs execute anything.
+    pub parked: bool,
     /// Who answers traps.
     pub handler: Handler,
     /// How `AwaitNoneInside` looks.
@@ -191,6 +366,8 @@ pub struct World {
     pub order: Order,
     /// Whether old code after the call has returned counts as a violation.
     pub after_return: bool,
+    /// Whether those who are unparked synchronise, as the contract says.
+    pub unpark_synchronises: bool,
 }
 
 impl World {
@@ -198,9 +375,17 @@ impl World {
     pub fn new(profile: Profile) -> Self {
         Self {
             profile,
-            at_once: 1,
+            at_once: if matches!(profile, Profile::Ziccif) { 4 } else { 1 },
             one_byte_exempt: true,
             queue: 2,
+            broadcast: true,
+            cmodx: true,
+            bounded_staleness: false,
+            unfenced: None,
+            table_first: false,
+            looks_again: true,
+            nmi: None,
+            parked: false,
             handler: Handler::Stays,
             inside: Inside::Contract,
             retire: RetireRule::Contract,
@@ -213,6 +398,7 @@ impl World {
             grain: Grain::Unit,
             order: Order::Ascending,
             after_return: true,
+            unpark_synchronises: true,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use textpoke_core::{Cause, Direction, Kind, Outcome, Phase, Reason, Run, Site, Step, Unit, Verdict};
 
 use crate::property::Sometimes;
-use crate::scenario::{Batch, Grain, Repairer, Scenario};
+use crate::scenario::{Batch, Grain, Repairer, Scenario, Steps};
 use crate::text::Text;
 
 /// No such node.
@@ -39,8 +39,12 @@ pub struct Node {
     pub kill: u16,
     /// What arriving here proves to be reachable, as bits of [`Sometimes`].
     pub happened: u32,
-    /// For a `Store`: which pieces, as a range of [`Script::pieces`].
+    /// For a `Store`, and for a `Record` what NMIs write: which pieces, as a range of [`Script::pieces`].
     pub pieces: (u16, u16),
+    /// The set of sites.
+    pub set: u8,
+    /// For a `Record`: its number, 1 or 2 in turn.
+    pub record: u8,
 }
 
 /// Bytes of one site that appear at once.
@@ -50,12 +54,14 @@ pub struct Piece {
     pub site: u8,
     /// Offset of the first byte.
     pub offset: u8,
-    /// Number of bytes.
+    /// Number of lanes.
     pub len: u8,
     /// The lanes of the text that change.
     pub mask: u32,
     /// What they become.
     pub value: u32,
+    /// What they are when this piece has nothing more to do: the same, or the whole of which it is the first half.
+    pub done: u32,
     /// The same values as a set, to be added to what a CPU may fetch.
     pub seen: u64,
 }
@@ -69,6 +75,8 @@ pub struct Script {
     pub pieces: Vec<Piece>,
     /// Where a repairer is that has nothing to do but to leave.
     pub leave: u16,
+    /// What the records with the numbers 1 and 2 say, as ranges of pieces.
+    pub records: [(u16, u16); 2],
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -92,12 +100,13 @@ struct From {
 
 struct Builder<'p> {
     scenario: &'p Scenario,
-    sites: Vec<Site>,
+    sites: Vec<Vec<Site>>,
     text: &'p Text,
     ids: HashMap<Key<'p>, u16>,
     nodes: Vec<Node>,
     pieces: Vec<Piece>,
-    stores: HashMap<(Phase, Unit, Direction), (u16, u16)>,
+    stores: HashMap<(Phase, Unit, Direction, u8), (u16, u16)>,
+    records: Vec<(u16, u16)>,
     /// What `textpoke repair` performs after a patcher was killed.
     repair: (Run<'static>, Direction),
 }
@@ -107,16 +116,17 @@ impl Script {
     pub fn new(scenario: &Scenario, text: &Text) -> Option<Self> {
         let mut builder = Builder {
             scenario,
-            sites: scenario.sites(),
+            sites: (0..scenario.sets.len()).map(|set| scenario.sites(set)).collect(),
             text,
             ids: HashMap::new(),
             nodes: Vec::new(),
             pieces: Vec::new(),
             stores: HashMap::new(),
+            records: Vec::new(),
             repair: {
-                let kind = match scenario.batches[0] {
-                    Batch::BuiltIn(kind, _) => kind,
-                    Batch::Custom { .. } => Kind::Breakpoint,
+                let kind = match scenario.batches[0].steps {
+                    Steps::BuiltIn(kind) => kind,
+                    Steps::Custom { .. } => Kind::Breakpoint,
                 };
                 match scenario.world.repairer {
                     Repairer::Onward => (Run::finish(kind, Direction::Install), Direction::Install),
@@ -128,7 +138,10 @@ impl Script {
         let repairer = From { first: Direction::Remove, allowed: 0, failures: 0, kill: false, batch: REPAIR };
         let nothing = Run::custom(&[], &[], Direction::Remove);
         let leave = builder.walk(nothing, Outcome::Start, Direction::Remove, repairer)?;
-        Some(Self { nodes: builder.nodes, pieces: builder.pieces, leave })
+        let record = |i| builder.records.get(i).copied().unwrap_or_default();
+        let records = [record(0), record(1)];
+        // Two buffers are told apart; a third record would be taken for the first.
+        (builder.records.len() <= 2).then_some(Self { nodes: builder.nodes, pieces: builder.pieces, leave, records })
     }
 }
 
@@ -136,11 +149,7 @@ impl<'p> Builder<'p> {
     fn begin(&mut self, batch: u8, failures: u8, kill: bool) -> Option<u16> {
         let batches: &'p [Batch] = &self.scenario.batches;
         let Some(b) = batches.get(usize::from(batch)) else { return Some(NONE) };
-        let run = match b {
-            Batch::BuiltIn(kind, dir) => Run::new(*kind, *dir),
-            Batch::Custom { forth, back, dir } => Run::custom(forth, back, *dir),
-        };
-        self.walk(run, Outcome::Start, b.dir(), From { first: b.dir(), allowed: failures, failures, kill, batch })
+        self.walk(b.run(), Outcome::Start, b.dir, From { first: b.dir, allowed: failures, failures, kill, batch })
     }
 
     /// The node that `run` answers `last` with.
@@ -162,8 +171,20 @@ impl<'p> Builder<'p> {
             _ => 0,
         };
         let first = from.first;
-        let mut node =
-            Node { step, dir, first, ok: NONE, mismatch: NONE, fail: NONE, kill: NONE, happened, pieces: (0, 0) };
+        let set = self.scenario.batches.get(usize::from(from.batch)).map_or(0, |b| b.set);
+        let mut node = Node {
+            step,
+            dir,
+            first,
+            ok: NONE,
+            mismatch: NONE,
+            fail: NONE,
+            kill: NONE,
+            happened,
+            pieces: (0, 0),
+            set,
+            record: 0,
+        };
         self.nodes.push(node.clone());
         let behind = if matches!(step, Step::Undo(_)) { dir.opposite() } else { dir };
         if let Step::Done(verdict) = step {
@@ -193,35 +214,51 @@ impl<'p> Builder<'p> {
             }
         }
         if let Step::Store { phase, unit } = step {
-            node.pieces = self.store(phase, unit, dir);
+            node.pieces = self.store(phase, unit, dir, set);
+        }
+        if step == Step::Record {
+            node.pieces = self.store(Phase::Whole, Unit::Byte, dir, set);
+            let known = self.records.iter().position(|r| *r == node.pieces);
+            let number = known.unwrap_or_else(|| {
+                self.records.push(node.pieces);
+                self.records.len() - 1
+            });
+            node.record = number as u8 + 1;
         }
         self.nodes[usize::from(id)] = node;
         Some(id)
     }
 
-    fn store(&mut self, phase: Phase, unit: Unit, dir: Direction) -> (u16, u16) {
-        if let Some(&range) = self.stores.get(&(phase, unit, dir)) {
+    fn store(&mut self, phase: Phase, unit: Unit, dir: Direction, set: u8) -> (u16, u16) {
+        if let Some(&range) = self.stores.get(&(phase, unit, dir, set)) {
             return range;
         }
+        let isa = self.text.isa;
+        let width = self.text.width();
+        let unit_bytes = match self.scenario.world.grain {
+            Grain::Unit => isa.piece(unit, phase) as usize,
+            Grain::Write => 64,
+        };
+        let chunk = unit_bytes.max(width);
         let from = self.pieces.len() as u16;
-        for (i, site) in self.sites.iter().enumerate() {
-            for write in site.writes::<textpoke_core::isa::X86_64>(phase, dir) {
-                let unit = match self.scenario.world.grain {
-                    Grain::Unit => unit.bytes(),
-                    Grain::Write => 64,
-                };
+        for (i, site) in self.sites[usize::from(set)].iter().enumerate() {
+            for write in isa.writes(site, phase, dir) {
                 let mut done = 0;
                 while done < write.bytes().len() {
-                    let at = site.addr + u64::from(write.offset) + done as u64;
-                    let len = ((unit - at % unit) as usize).min(write.bytes().len() - done);
+                    let at = site.addr as usize + usize::from(write.offset) + done;
+                    let len = (chunk - at % chunk).min(write.bytes().len() - done);
                     let offset = usize::from(write.offset) + done;
-                    self.pieces.push(self.text.piece(i, offset, &write.bytes()[done..done + len]));
+                    let piece = self.text.piece(i, offset, &write.bytes()[done..done + len]);
+                    if unit_bytes < width {
+                        self.pieces.push(self.text.half(&piece));
+                    }
+                    self.pieces.push(piece);
                     done += len;
                 }
             }
         }
         let range = (from, self.pieces.len() as u16);
-        self.stores.insert((phase, unit, dir), range);
+        self.stores.insert((phase, unit, dir, set), range);
         range
     }
 }

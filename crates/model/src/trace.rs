@@ -5,11 +5,11 @@ use std::fmt;
 use serde::Serialize;
 use textpoke_core::{Direction, Phase, Step};
 
-use crate::action::{Action, Answer, What};
+use crate::action::{Action, Answer, NmiStep, What};
 use crate::machine::{Machine, Who};
 use crate::property::Violation;
 use crate::reduce::canonical;
-use crate::state::{Spot, State};
+use crate::state::{DataStore, Spot, State};
 
 /// One transition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -91,12 +91,14 @@ fn pick<const N: usize>(
 }
 
 fn bytes(machine: &Machine, text: u32) -> Vec<String> {
-    (0..machine.sites.len())
-        .map(|site| {
-            let (bytes, len) = machine.text.bytes(text, site);
-            hex(&bytes[..len])
-        })
-        .collect()
+    let width = machine.text.width();
+    let site = |site: usize| {
+        let first = machine.text.lane(site, 0);
+        let lanes = first..first + machine.text.len(site) / width;
+        let lane = |lane: usize| lane_text(machine, lane, (text >> (2 * lane) & 3) as u8, width);
+        lanes.map(lane).collect::<Vec<_>>().join(" ")
+    };
+    (0..machine.text.sites()).map(site).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -104,20 +106,25 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn place(machine: &Machine, site: u8, offset: u8) -> String {
-    match machine.sites.len() {
+    match machine.text.sites() {
         1 => format!("+{offset}"),
         _ => format!("{}+{offset}", char::from(b'A' + site)),
     }
 }
 
 fn values(machine: &Machine, spot: Spot, from: u8, to: u8, values: u16) -> String {
-    let bytes: Vec<u8> = (from..to)
-        .map(|i| {
-            let lane = machine.text.lane(usize::from(spot.site), usize::from(spot.offset + i));
-            machine.text.byte(lane, (values >> (2 * i)) as u8)
-        })
-        .collect();
-    hex(&bytes)
+    let width = machine.text.width();
+    let first = machine.text.lane(usize::from(spot.site), usize::from(spot.offset));
+    let lanes = (usize::from(from)..usize::from(to)).map(|i| (first + i, (values >> (2 * i) & 3) as u8));
+    let bytes = lanes.map(|(lane, number)| lane_text(machine, lane, number, width));
+    bytes.collect::<Vec<_>>().join(" ")
+}
+
+fn lane_text(machine: &Machine, lane: usize, number: u8, width: usize) -> String {
+    if machine.text.is_torn(lane, number) {
+        return ["??"].repeat(width).join(" ");
+    }
+    hex(&machine.text.value(lane, number)[..width])
 }
 
 /// The name of a step as documents and the command line have it.
@@ -142,6 +149,12 @@ pub fn step_name(step: Step) -> &'static str {
         Step::Park => "park",
         Step::Unpark => "unpark",
         Step::AwaitNoneInside => "await none inside",
+        Step::Record => "record",
+        Step::Announce { idle: true } => "announce when idle",
+        Step::Announce { idle: false } => "announce",
+        Step::Withdraw => "withdraw",
+        Step::AwaitNmis => "await nmis",
+        Step::Pause => "pause",
         Step::Retire => "retire",
         Step::Undo(_) => "undo",
         Step::Close => "close",
@@ -160,7 +173,7 @@ fn words<const N: usize>(machine: &Machine, action: Action, s: &State<N>) -> Str
         Action::Performs { step, .. } => step_name(step).into(),
         Action::Stores { piece } => {
             let p = &machine.script.pieces[usize::from(piece)];
-            let spot = Spot { site: p.site, offset: p.offset, new: false };
+            let spot = Spot { site: p.site, offset: p.offset, came: 0 };
             let lane = machine.text.lane(usize::from(p.site), usize::from(p.offset));
             let bytes = values(machine, spot, 0, p.len, (p.value >> (2 * lane)) as u16);
             format!("stores {bytes} at {}", place(machine, p.site, p.offset))
@@ -177,7 +190,8 @@ fn words<const N: usize>(machine: &Machine, action: Action, s: &State<N>) -> Str
         Action::Begins => "has returned; the next call begins".into(),
         Action::Fetches { spot, from, to, values: v } => {
             let bytes = values(machine, spot, from, to, v);
-            format!("fetches {bytes} at {}", place(machine, spot.site, spot.offset + from))
+            let offset = spot.offset + from * machine.text.width() as u8;
+            format!("fetches {bytes} at {}", place(machine, spot.site, offset))
         }
         Action::Executes { spot, what, len, values: v } => {
             let bytes = values(machine, spot, 0, len, v);
@@ -186,10 +200,36 @@ fn words<const N: usize>(machine: &Machine, action: Action, s: &State<N>) -> Str
                 What::New => " (new)",
                 What::Hop => " (passes by)",
                 What::Trap => " (trap)",
+                What::Both => " (old and new)",
+                What::Fixed => ", which changes",
                 What::Torn => "",
             };
             format!("executes {bytes} at {}{what}", place(machine, spot.site, spot.offset))
         }
+        Action::Records { bytes: false } => "record: the address".into(),
+        Action::Records { bytes: true } => "record: the bytes".into(),
+        Action::Visible { store } => match store {
+            DataStore::Table(_) => "(its table becomes visible)",
+            DataStore::Address(_) => "(its record's address becomes visible)",
+            DataStore::Bytes(_) => "(its record's bytes become visible)",
+            DataStore::Flag(_) => "(its flag becomes visible)",
+        }
+        .into(),
+        Action::Nmi { step } => match step {
+            NmiStep::Arrives => "NMI",
+            NmiStep::Counts => "NMI: counts itself",
+            NmiStep::Reads { announced: true } => "NMI: a change is announced",
+            NmiStep::Reads { announced: false } => "NMI: nothing is announced",
+            NmiStep::Enters { announced: true } => "NMI: counts itself, a change is announced",
+            NmiStep::Enters { announced: false } => "NMI: counts itself, nothing is announced",
+            NmiStep::Address => "NMI: reads the record's address",
+            NmiStep::Bytes => "NMI: reads the record's bytes",
+            NmiStep::Written => "NMI: has written everything",
+            NmiStep::Maintains => "NMI: has written everything, maintains caches",
+            NmiStep::Synchronises => "NMI: synchronises",
+            NmiStep::Leaves => "NMI returns",
+        }
+        .into(),
         Action::Synchronises => "synchronises".into(),
         Action::SeenOutside => "is seen outside".into(),
         Action::Moved => "is moved to the copy".into(),

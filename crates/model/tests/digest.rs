@@ -5,7 +5,7 @@ use textpoke_core::{Direction, Kind, Plan, Site};
 use textpoke_model::property::Violation;
 use textpoke_model::report::run;
 use textpoke_model::scenario::{Batch, Place, Scenario, World};
-use textpoke_model::{CHECKS, Check, Options, Profile, Report, Verdict, check, replay, rows};
+use textpoke_model::{Check, Options, Profile, Report, Verdict, check, checks, replay, rows};
 
 fn quiet(name: &str, options: &Options) -> Report {
     check(name, options, &mut |_, _| {}).unwrap()
@@ -17,7 +17,7 @@ fn every_row_names_a_check_and_every_check_has_a_row() {
     for row in &rows {
         assert!(Check::find(row.check).is_some(), "{}", row.check);
     }
-    for check in CHECKS {
+    for check in checks() {
         assert!(rows.iter().any(|r| r.check == check.name), "{} is in no row", check.name);
     }
 }
@@ -25,7 +25,7 @@ fn every_row_names_a_check_and_every_check_has_a_row() {
 #[test]
 fn a_counterexample_ends_in_its_violation_when_it_is_replayed() {
     for profile in [Profile::Intel, Profile::Amd] {
-        for check in CHECKS {
+        for check in checks() {
             let options = Options::new(profile).cpus(3);
             let report = quiet(check.name, &options);
             let Verdict::Unsafe { violation, length } = report.verdict else { continue };
@@ -43,8 +43,8 @@ fn one_store(old_begins: u8, new_begins: u8) -> Report {
     let site = Site::single(0x1000, &[1, 2, 3, 4], &[0x11, 0x12, 0x13, 0x14]).unwrap();
     assert!(Plan::<X86_64>::new(&[site]).is_ok());
     let place = Place { old_begins, new_begins, ..Place::new(site) };
-    let batches = vec![Batch::BuiltIn(Kind::Word, Direction::Install)];
-    let scenario = Scenario { places: vec![place], batches, cpus: 2, world: World::new(Profile::Amd) };
+    let batches = vec![Batch::built_in(Kind::Word, Direction::Install)];
+    let scenario = Scenario { sets: vec![vec![place]], batches, cpus: 2, world: World::new(Profile::Amd) };
     run("one store", "", &[], &scenario, &Options::new(Profile::Amd), &mut |_, _| {})
 }
 
@@ -66,7 +66,7 @@ fn amds_own_three_cases() {
 #[test]
 fn verdicts_do_not_depend_on_processors_or_on_the_depth_of_the_queue() {
     for profile in [Profile::Intel, Profile::Amd] {
-        for check in CHECKS {
+        for check in checks() {
             let kind = |options: &Options| match quiet(check.name, options).verdict {
                 Verdict::Unsafe { violation, .. } => Some(violation),
                 Verdict::Safe { .. } => None,

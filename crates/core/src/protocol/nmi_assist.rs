@@ -9,6 +9,9 @@
 //! `docs/protocols/nmi_assist.md` has that interleaving. Here the flag is set at a moment when no NMI runs, found out and
 //! announced in one atomic step, as Linux did it later.
 //!
+//! Those who are parked synchronise before the announcement is withdrawn. Whoever parks them does so at the end anyway,
+//! but an NMI may come in between.
+//!
 //! An NMI writes the whole batch, so that a batch should be small where an NMI's length matters.
 //!
 //! Sources: S. Rostedt, "ftrace: nmi safe code modification" (2008, commit 17666f02) and its successors.
@@ -26,6 +29,9 @@ pub const PROGRAM: &[Step] = &[
     Step::Announce { idle: true },
     Step::Store { phase: Phase::Whole, unit: Unit::Byte },
     Step::Maintain,
+    // Without it an NMI that comes behind the withdrawal, and so writes and synchronises nothing, executes what its CPU
+    // fetched before.
+    Step::SyncCores,
     Step::Withdraw,
     // Without it an NMI that saw the announcement reads the record of the next batch.
     Step::AwaitNmis,
@@ -44,6 +50,7 @@ pub const BACK: &[Step] = &[
     Step::Announce { idle: true },
     Step::Store { phase: Phase::Whole, unit: Unit::Byte },
     Step::Maintain,
+    Step::SyncCores,
     Step::Withdraw,
     Step::AwaitNmis,
     Step::Unpark,

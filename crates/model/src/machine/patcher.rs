@@ -2,22 +2,31 @@
 
 use textpoke_core::{Direction, Step, Verdict};
 
+use super::store::is_there;
 use super::{Machine, Sink};
 use crate::action::Action;
 use crate::property::Violation;
-use crate::scenario::{Handler, Order, Repairer, RetireRule};
-use crate::script::{NONE, Node, Piece};
+use crate::scenario::{Fetch, Handler, IsaId, Order, Repairer, RetireRule, Unfenced};
+use crate::script::{NONE, Node};
 use crate::state::*;
+use crate::text::Text;
 
 impl Machine {
     /// What the patcher may do now.
     pub(super) fn patcher<const N: usize>(&self, s: &State<N>, out: &mut impl Sink<N>) {
+        if s.threads[N - 1].is(PATCHER) && s.threads[N - 1].visit() != Visit::None {
+            // An NMI runs on its CPU.
+            return;
+        }
+        self.becomes_visible(s, out);
         let node = self.node(s);
         if node.kill != NONE && !matches!(node.step, Step::Done(_)) {
             let mut to = *s;
-            to.misc &= !(PARKING | OLD_IS_RIGHT | NEW_IS_RIGHT);
+            to.misc &= !PARKING;
+            to.set_right(0);
+            to.drain();
             to.threads = to.threads.map(|th| th.without(PARKED));
-            let clean = self.world.repairer == Repairer::SkipsClean && s.text == self.text.all(Direction::Install);
+            let clean = self.world.repairer == Repairer::SkipsClean && s.text == self.text.all(0, Direction::Install);
             if clean {
                 // It does find the window that the dead one left open.
                 to.misc &= !OPEN;
@@ -33,12 +42,19 @@ impl Machine {
             }
             Step::Done(_) if node.ok != NONE => {
                 let mut to = *s;
-                to.misc &= !(OLD_IS_RIGHT | NEW_IS_RIGHT);
+                to.set_right(0);
                 self.go(to, node.ok, Action::Begins, out);
             }
             Step::Done(_) => {}
             Step::Store { .. } => {
                 self.store(s, node, out);
+                self.fail(*s, node, false, out);
+            }
+            Step::Record if s.sub == 0 => {
+                let mut to = *s;
+                to.sub = 1;
+                self.data(&mut to, DataStore::Address(node.record), self.world.unfenced != Some(Unfenced::Record));
+                out.take(0, Action::Records { bytes: false }, Ok(to));
                 self.fail(*s, node, false, out);
             }
             Step::SyncCores => self.rounds(s, node, ACKED, out),
@@ -50,7 +66,11 @@ impl Machine {
                     let ok = self.effect(&mut to, node);
                     match ok {
                         Ok(true) => {
-                            self.go(to, node.ok, Action::Performs { step, dir: node.dir }, out);
+                            let action = match step {
+                                Step::Record => Action::Records { bytes: true },
+                                step => Action::Performs { step, dir: node.dir },
+                            };
+                            self.go(to, node.ok, action, out);
                             // It may fail although all of its work was done.
                             if to != *s {
                                 self.fail(to, node, true, out);
@@ -73,11 +93,19 @@ impl Machine {
 
     /// Whether a step that happens at once can happen now.
     fn enabled<const N: usize>(&self, s: &State<N>, step: Step) -> bool {
-        step != Step::Retire || s.threads.iter().all(|&th| !self.keeps_table(s, th))
+        match step {
+            Step::Retire => s.threads.iter().all(|&th| !self.keeps_table(s, th)),
+            Step::AwaitNmis | Step::Announce { idle: true } => s.running() == 0,
+            _ => true,
+        }
     }
 
-    /// Whether `Retire` has to wait for this thread.
+    /// Whether `Retire` has to wait for this thread, or for what it will go on with after its NMI.
     fn keeps_table<const N: usize>(&self, s: &State<N>, th: Thread) -> bool {
+        self.frame_keeps_table(s, th) || th.below().is_some_and(|below| self.frame_keeps_table(s, below))
+    }
+
+    fn frame_keeps_table<const N: usize>(&self, s: &State<N>, th: Thread) -> bool {
         let Some(spot) = th.spot() else { return false };
         let own = spot.site == OWN;
         match (self.world.retire, self.world.handler, th.stage()) {
@@ -98,20 +126,41 @@ impl Machine {
             Step::Close => s.misc &= !OPEN,
             Step::Verify { after } => {
                 let dir = if after { node.dir.opposite() } else { node.dir };
-                return Ok(s.text == self.text.all(dir));
+                return Ok(s.text == self.text.all(usize::from(node.set), dir));
             }
             Step::Publish => {
-                s.set_table(match node.dir {
-                    Direction::Install => 1,
-                    Direction::Remove => 2,
-                });
+                let table = DataStore::Table(1 + 2 * node.set + u8::from(node.dir == Direction::Remove));
+                self.data(s, table, self.world.unfenced != Some(Unfenced::Publish));
                 s.misc |= HANDLER;
+            }
+            Step::Maintain => {
+                s.drain();
+                self.maintain(s, None);
+            }
+            Step::Record => {
+                self.data(s, DataStore::Bytes(node.record), self.world.unfenced != Some(Unfenced::Record));
+            }
+            Step::Announce { .. } => match self.world.unfenced {
+                Some(Unfenced::Announce) => self.data(s, DataStore::Flag(true), false),
+                // Announced without the order that should make the record visible before. x86-64 knows no such atomic.
+                Some(Unfenced::Record) if self.isa() != IsaId::X86 => s.apply(DataStore::Flag(true)),
+                _ => self.data(s, DataStore::Flag(true), true),
+            },
+            Step::Withdraw => self.data(s, DataStore::Flag(false), true),
+            Step::Pause if self.world.bounded_staleness => {
+                let text = s.text;
+                s.threads = s.threads.map(|th| self.synchronise(th, text));
             }
             Step::Retire => self.withdraw(s),
             Step::Unpark => {
                 s.misc &= !PARKING;
                 let text = s.text;
-                s.threads = s.threads.map(|th| self.synchronise(th.without(PARKED), text));
+                s.threads = s.threads.map(|th| match th.visit() {
+                    _ if !self.world.unpark_synchronises => th.without(PARKED),
+                    Visit::None => self.synchronise(th.without(PARKED), text),
+                    // The NMI goes on as it is; the thread below it synchronises before it goes on.
+                    _ => th.without(PARKED).with(DUE),
+                });
             }
             _ => {}
         }
@@ -119,7 +168,8 @@ impl Machine {
     }
 
     fn withdraw<const N: usize>(&self, s: &mut State<N>) {
-        s.set_table(0);
+        s.drain();
+        s.apply(DataStore::Table(0));
         if self.world.handler == Handler::Leaves {
             s.misc &= !HANDLER;
         }
@@ -133,25 +183,33 @@ impl Machine {
             Verdict::Performed(dir) => dir,
             Verdict::Undone(_) => node.first.opposite(),
         };
-        if s.table() != 0 && s.threads.iter().any(|th| th.stage() == Stage::Holds && th.table() != 0) {
+        let decides = |th: &Thread| th.stage() == Stage::Holds && th.table() != 0;
+        if s.table() != 0 && s.threads.iter().any(|th| decides(th) || th.below().is_some_and(|th| decides(&th))) {
             return Err(Violation::TableInUse);
         }
         self.withdraw(s);
+        if s.misc & PARKING != 0 {
+            return Err(Violation::LeftParked);
+        }
         if s.misc & OPEN != 0 {
             return Err(Violation::LeftWritable);
         }
         if self.world.foreign {
             return Ok(());
         }
-        if s.text != self.text.all(right.opposite()) {
+        if s.text != self.text.all(usize::from(node.set), right.opposite()) {
             return Err(Violation::WrongText);
         }
-        s.misc |= if right == Direction::Install { NEW_IS_RIGHT } else { OLD_IS_RIGHT };
+        s.set_right(Text::version(node.set, right));
         Ok(())
     }
 
     fn store<const N: usize>(&self, s: &State<N>, node: &Node, out: &mut impl Sink<N>) {
+        if self.behind_data(s) {
+            return;
+        }
         let (from, to) = node.pieces;
+        let own = s.threads[N - 1].is(PATCHER).then_some(N - 1);
         for i in 0..to - from {
             let any = self.world.order == Order::Any;
             let pending = if any { s.sub >> i & 1 == 0 } else { s.sub <= i };
@@ -165,11 +223,8 @@ impl Machine {
                 return;
             }
             let mut next = *s;
-            next.text = s.text & !piece.mask | piece.value;
             next.sub = if any { s.sub | 1 << i } else { i + 1 };
-            if self.world.profile == crate::scenario::Profile::Intel {
-                next.threads = next.threads.map(|th| Thread { fetch: th.fetch | piece.seen, ..th });
-            }
+            self.write(&mut next, piece, own);
             let settled = self.settle(&mut next);
             out.take(0, action, settled.map(|()| next));
             if !any {
@@ -184,12 +239,17 @@ impl Machine {
         if s.sub == 0 && flag != SEEN {
             let mut to = *s;
             to.sub = 1;
+            to.drain();
             if flag == PARKED {
                 to.misc |= PARKING;
             }
             out.take(0, Action::Asks { step: node.step }, Ok(to));
-        } else if s.threads.iter().all(|th| th.is(flag)) {
-            self.go(*s, node.ok, Action::AllDid { step: node.step }, out);
+        } else if s.threads.iter().all(|th| th.is(flag | PATCHER)) {
+            let mut to = *s;
+            if flag == ACKED && to.threads[N - 1].is(PATCHER) {
+                to.threads[N - 1] = self.synchronise(to.threads[N - 1], s.text);
+            }
+            self.go(to, node.ok, Action::AllDid { step: node.step }, out);
         }
         let mut to = *s;
         if flag == PARKED {
@@ -221,7 +281,9 @@ impl Machine {
             let ok = match node.step {
                 Step::Done(verdict) => {
                     // A table that nobody retired is withdrawn at a moment of its own: handlers may read it before.
-                    if s.sub == 0 && (s.table() == 0 || matches!(verdict, Verdict::Broken(..))) {
+                    if s.sub == 0
+                        && (s.table() == 0 && s.pending(0).is_none() || matches!(verdict, Verdict::Broken(..)))
+                    {
                         self.release(s, node, verdict)?;
                         s.sub = 1;
                     }
@@ -242,9 +304,10 @@ impl Machine {
                     true
                 }
                 Step::Undo(_) => true,
-                Step::Open | Step::Close | Step::Maintain | Step::Verify { .. } if node.fail == NONE => {
-                    self.effect(s, node)?
-                }
+                // What waits in the store buffer leaves it at a moment of its own, or behind a barrier.
+                Step::Open | Step::Close | Step::Verify { .. } if node.fail == NONE => self.effect(s, node)?,
+                Step::Maintain if node.fail == NONE && self.fetch != Fetch::Caches && s.pending(0).is_none() => true,
+                Step::Pause if !self.world.bounded_staleness && node.fail == NONE => true,
                 _ => return Ok(()),
             };
             s.node = if ok { node.ok } else { node.mismatch };
@@ -262,8 +325,4 @@ impl Machine {
             _ => Ok(()),
         }
     }
-}
-
-fn is_there(piece: &Piece, text: u32) -> bool {
-    text & piece.mask == piece.value
 }

@@ -1,22 +1,28 @@
 //! What a thread does: fetch, execute, be interrupted, and take part in the patcher's steps.
 
-use textpoke_core::Step;
+use textpoke_core::{Direction, Site, Step};
 
-use super::x86::{Fetched, Seen};
-use super::{Machine, Sink, Who};
+use super::fetch::{Fetched, Seen};
+use super::{Machine, Sink};
 use crate::action::{Action, What};
 use crate::property::Violation;
-use crate::scenario::{Inside, Profile};
+use crate::scenario::{Fetch, Inside};
 use crate::state::*;
-use crate::text::Class;
 
 impl Machine {
     /// What thread `t` may do now.
     pub(super) fn thread<const N: usize>(&self, s: &State<N>, t: usize, out: &mut impl Sink<N>) {
         let th = s.threads[t];
-        self.answer_patcher(s, t, out);
-        if th.is(PARKED) {
-            return;
+        self.nmi_arrives(s, t, out);
+        match th.visit() {
+            Visit::None => {
+                self.answer_patcher(s, t, out);
+                if th.is(PARKED | PATCHER) {
+                    return;
+                }
+            }
+            Visit::Handles => self.nmi_leaves(s, t, out),
+            _ => return self.nmi_gets_on(s, t, out),
         }
         if th.stage() != Stage::Program {
             return self.trap(s, t, out);
@@ -24,17 +30,22 @@ impl Machine {
         if self.world.foreign {
             return;
         }
-        self.be_interrupted(s, t, out);
-        match self.world.profile {
-            Profile::Intel => self.program_intel(s, t, out),
-            Profile::Amd => self.program_amd(s, t, out),
+        if th.visit() == Visit::None {
+            self.be_interrupted(s, t, out);
+        }
+        match self.fetch {
+            Fetch::Set | Fetch::Caches => self.program_from_set(s, t, out),
+            Fetch::Queue(granule) => self.program_from_queue(s, t, granule, out),
         }
     }
 
     /// Acknowledgements, and being looked at.
     fn answer_patcher<const N: usize>(&self, s: &State<N>, t: usize, out: &mut impl Sink<N>) {
         let th = s.threads[t];
-        let who = t as Who + 1;
+        let who = self.who::<N>(th, t);
+        if th.is(PATCHER) {
+            return;
+        }
         let mut set = |th, action| out.take(who, action, Ok(put(s, t, th)));
         match self.node(s).step {
             Step::SyncCores if s.sub == 1 && !th.is(ACKED) => {
@@ -45,7 +56,8 @@ impl Machine {
                 if !th.is(SEEN) && !self.is_inside(th) {
                     set(th.with(SEEN), Action::SeenOutside);
                 }
-                if let Some(moved) = self.moved(th) {
+                let node = self.node(s);
+                if let Some(moved) = self.moved(&self.sites[usize::from(node.set)], node.dir, th) {
                     set(moved, Action::Moved);
                 }
             }
@@ -69,17 +81,21 @@ impl Machine {
         here || matches!(th.saved(), Saved::Signal(_))
     }
 
-    /// Where the machine may move a thread that stands on an inner boundary.
-    fn moved(&self, th: Thread) -> Option<Thread> {
-        let spot = th.spot().filter(|spot| spot.site != OWN)?;
-        let site = &self.sites[usize::from(spot.site)];
+    /// Where the machine may move a thread that stands on an inner boundary: to the copy of the old instructions, unless
+    /// it may have come from new ones.
+    fn moved(&self, sites: &[Site], dir: Direction, th: Thread) -> Option<Thread> {
+        let spot = th.spot().filter(|spot| spot.site != OWN && !th.is(PARKED))?;
+        let site = &sites[usize::from(spot.site)];
+        if dir == Direction::Remove || site.new_inner != 0 || site.copy == 0 {
+            return None;
+        }
         match (th.stage(), self.world.inside) {
             (Stage::Program, _) if site.begins_at(usize::from(spot.offset)) => Some(self.redirect(th.outside())),
             (Stage::Pending, Inside::ByCounterAndMove) => {
                 let counter = spot.offset + 1;
                 let inner = counter < site.len && site.begins_at(usize::from(counter));
                 // Its trap will be reported one byte in front of where it was moved to.
-                inner.then(|| th.trapped(Spot { site: OWN, offset: counter, new: false }))
+                inner.then(|| th.trapped(Spot { site: OWN, offset: counter, came: 0 }))
             }
             _ => None,
         }
@@ -90,7 +106,7 @@ impl Machine {
     /// A thread that is outside of every site anyway loses nothing by a signal, so that only the others are caught.
     fn be_interrupted<const N: usize>(&self, s: &State<N>, t: usize, out: &mut impl Sink<N>) {
         let th = s.threads[t];
-        let who = t as Who + 1;
+        let who = self.who::<N>(th, t);
         match (th.spot(), th.saved()) {
             (Some(spot), Saved::Nothing) if self.world.signals => {
                 let th = self.redirect(th.outside()).saving(Saved::Signal(spot));
@@ -103,15 +119,15 @@ impl Machine {
             _ => {}
         }
         if self.world.own_traps && th.spot().is_none() {
-            let th = self.redirect(th).trapped(Spot { site: OWN, offset: 0, new: false });
+            let th = self.redirect(th).trapped(Spot::head(OWN));
             out.take(who, Action::OwnTrap, Ok(put(s, t, th)));
         }
     }
 
-    fn program_intel<const N: usize>(&self, s: &State<N>, t: usize, out: &mut impl Sink<N>) {
+    fn program_from_set<const N: usize>(&self, s: &State<N>, t: usize, out: &mut impl Sink<N>) {
         let th = s.threads[t];
         let mut at = |spot: Spot| {
-            self.may_see(th.fetch, usize::from(spot.site), usize::from(spot.offset), |seen| {
+            self.may_see(self.visible(th), usize::from(spot.site), usize::from(spot.offset), |seen| {
                 self.execute(s, t, spot, &seen, th, out);
             });
         };
@@ -121,12 +137,12 @@ impl Machine {
         }
     }
 
-    fn program_amd<const N: usize>(&self, s: &State<N>, t: usize, out: &mut impl Sink<N>) {
+    fn program_from_queue<const N: usize>(&self, s: &State<N>, t: usize, granule: u8, out: &mut impl Sink<N>) {
         let th = s.threads[t];
-        let who = t as Who + 1;
+        let who = self.who::<N>(th, t);
         let (first, second) = (Fetched(th.fetch as u32), Fetched((th.fetch >> 32) as u32));
         let mut fetch = |e: Fetched, ahead: bool| {
-            let more = self.read_more(s.text, e);
+            let more = self.read_more(s.text, e, granule);
             let (spot, from, to, values) = (more.spot(), e.got(), more.got(), more.values());
             let queue = if ahead { th.fetch & 0xffff_ffff | u64::from(more.0) << 32 } else { u64::from(more.0) };
             let to_state = put(s, t, Thread { fetch: queue, ..th });
@@ -149,7 +165,8 @@ impl Machine {
             match seen.form {
                 Some(f) if f.next != 0 && !f.call => {
                     let spot = first.spot();
-                    fetch(Fetched::begin(Spot { offset: f.next, new: f.class == Class::New, ..spot }), true);
+                    let came = if spot.offset == 0 { f.versions } else { f.versions & spot.came };
+                    fetch(Fetched::begin(Spot { offset: f.next, came, ..spot }), true);
                 }
                 Some(_) => self.heads().for_each(|spot| fetch(Fetched::begin(spot), true)),
                 // Nothing is known of what follows a trap.
@@ -161,7 +178,7 @@ impl Machine {
     }
 
     fn heads(&self) -> impl Iterator<Item = Spot> {
-        (0..self.sites.len()).map(|i| Spot { site: i as u8, offset: 0, new: false })
+        (0..self.text.sites()).map(|i| Spot::head(i as u8))
     }
 
     fn execute<const N: usize>(
@@ -174,7 +191,11 @@ impl Machine {
         out: &mut impl Sink<N>,
     ) {
         let to = self.after(s, spot, seen, th).map(|th| put(s, t, th));
-        out.take(t as Who + 1, Action::Executes { spot, what: seen.what, len: seen.len, values: seen.values }, to);
+        out.take(
+            self.who::<N>(th, t),
+            Action::Executes { spot, what: seen.what, len: seen.len, values: seen.values },
+            to,
+        );
     }
 
     /// The thread after it executed what it saw at `spot`.
@@ -188,28 +209,22 @@ impl Machine {
         let Some(form) = seen.form else {
             return match seen.what {
                 What::Trap => Ok(self.redirect(th).trapped(spot)),
+                What::Fixed => Err(Violation::NotLive),
                 _ if spot.offset > 0 => Err(Violation::MidInstruction),
                 _ => Err(Violation::Torn),
             };
         };
-        if spot.offset > 0 && spot.new != (form.class == Class::New) {
+        let came = if spot.offset == 0 { form.versions } else { form.versions & spot.came };
+        if came == 0 {
             return Err(Violation::Pair);
         }
-        if spot.offset == 0 && self.world.after_return {
-            let right = s.misc & (OLD_IS_RIGHT | NEW_IS_RIGHT);
-            let stale = match form.class {
-                Class::Old => right == NEW_IS_RIGHT,
-                Class::New => right == OLD_IS_RIGHT,
-                Class::Hop => right != 0,
-            };
-            if stale {
-                return Err(Violation::Stale);
-            }
+        if self.world.after_return && s.right() != 0 && form.versions & s.right() == 0 {
+            return Err(Violation::Stale);
         }
-        let behind = Spot { offset: form.next, new: form.class == Class::New, ..spot };
+        let behind = Spot { offset: form.next, came, ..spot };
         Ok(match (form.next, form.call, th.saved()) {
             (0, ..) => th.outside(),
-            (_, true, Saved::Nothing) => th.outside().saving(Saved::Call(behind)),
+            (_, true, Saved::Nothing) if th.visit() == Visit::None => th.outside().saving(Saved::Call(behind)),
             _ => th.inside(behind),
         })
     }

@@ -1,14 +1,15 @@
 //! The way of a trap: pending, looked at, table read, answered by `core::trap::resolve`.
 
-use textpoke_core::isa::{Isa, X86_64};
-use textpoke_core::trap::{self, Effect, Regs, Resolution, Table};
+use textpoke_core::trap::{Effect, Regs, Resolution, Table};
 use textpoke_core::{Direction, Site};
 
 use super::thread::put;
-use super::{Machine, Sink, Who};
+use super::{Machine, Sink};
 use crate::action::{Action, Answer};
 use crate::property::Violation;
+use crate::scenario::IsaId;
 use crate::state::*;
+use crate::text::Text;
 
 /// Where the program's own trap instruction stands: in no site.
 const OWN_ADDRESS: u64 = 0x7000;
@@ -28,43 +29,47 @@ impl Machine {
         match (spot.site, spot.offset) {
             (OWN, 0) => OWN_ADDRESS,
             (OWN, moved_from) => {
-                let site = &self.sites[0];
-                site.copy + u64::from(site.copy_at[usize::from(moved_from)]) - X86_64::TRAP_PC_ADVANCE
+                let site = &self.sites[0][0];
+                site.copy + u64::from(site.copy_at[usize::from(moved_from)]) - self.isa().trap_pc_advance()
             }
-            (site, offset) => self.sites[usize::from(site)].addr + u64::from(offset),
+            (site, offset) => self.text.addr(usize::from(site)) + u64::from(offset),
         }
     }
 
     /// The next moment of thread `t`'s trap.
     pub(super) fn trap<const N: usize>(&self, s: &State<N>, t: usize, out: &mut impl Sink<N>) {
         let th = s.threads[t];
-        let who = t as Who + 1;
+        let who = self.who::<N>(th, t);
         let Some(spot) = th.spot() else { return };
         match th.stage() {
             Stage::Program => {}
             Stage::Pending if s.misc & HANDLER == 0 => {
-                if spot == (Spot { site: OWN, offset: 0, new: false }) {
+                if spot == Spot::head(OWN) {
                     // The program's own handler has it, as it would without us.
                     return out.take(who, Action::Answers { answer: Answer::Own }, Ok(put(s, t, th.outside())));
                 }
                 out.take(who, Action::NoHandler, Err(Violation::LostTrap));
             }
-            Stage::Pending => {
+            // Two reads, the trap instruction's first.
+            Stage::Pending | Stage::Looked if (th.stage() == Stage::Looked) == self.world.table_first => {
                 let still = self.trap_stands(s.text, spot);
                 out.take(who, Action::Looks { still }, Ok(put(s, t, th.looked(still))));
             }
-            Stage::Looked => {
+            Stage::Pending | Stage::Looked => {
                 let table = s.table();
-                out.take(who, Action::Reads { table }, Ok(put(s, t, th.holding(table))));
+                out.take(who, Action::Reads { table }, Ok(put(s, t, th.read(table))));
             }
             Stage::Holds => {
                 let (answer, to) = self.answer(th, spot);
-                let stale = self.world.after_return
-                    && match answer {
-                        Answer::New => s.misc & OLD_IS_RIGHT != 0,
-                        Answer::Old => s.misc & NEW_IS_RIGHT != 0,
-                        _ => false,
-                    };
+                // x86-64: the return from the trap ends the NMI's blocking of NMIs.
+                let unmasks = th.visit() != Visit::None && self.isa() == IsaId::X86;
+                let to = to.map(|th| if unmasks { th.with(UNMASKED) } else { th });
+                let acted = match answer {
+                    Answer::New => Text::version(th.set(), Direction::Install),
+                    Answer::Old => Text::version(th.set(), Direction::Remove),
+                    _ => 0,
+                };
+                let stale = self.world.after_return && acted != 0 && s.right() != 0 && acted & s.right() == 0;
                 let to = if stale { Err(Violation::Stale) } else { to };
                 out.take(who, Action::Answers { answer }, to.map(|th| put(s, t, th)));
             }
@@ -73,14 +78,15 @@ impl Machine {
 
     fn answer(&self, th: Thread, spot: Spot) -> (Answer, Result<Thread, Violation>) {
         let at = self.trap_address(spot);
+        let sites = &self.sites[usize::from(th.set())];
         let table = match th.table() {
             0 => None,
-            1 => Some(Table { sites: &self.sites, dir: Direction::Install }),
-            _ => Some(Table { sites: &self.sites, dir: Direction::Remove }),
+            n if n % 2 == 1 => Some(Table { sites, dir: Direction::Install }),
+            _ => Some(Table { sites, dir: Direction::Remove }),
         };
-        let effect = match trap::resolve::<X86_64>(table, at, &Regs::default(), th.still()) {
+        let effect = match self.isa().resolve(table, at, &Regs::default(), th.still()) {
             Resolution::Do(effect) => effect,
-            Resolution::NotOurs if th.still() && th.changed() => {
+            Resolution::NotOurs if th.still() && th.changed() && self.world.looks_again => {
                 return (Answer::LookAgain, Ok(th.trapped(spot)));
             }
             Resolution::NotOurs => {
@@ -97,24 +103,23 @@ impl Machine {
                 Err(if spot.offset == 0 { Violation::WrongEffect } else { Violation::MidInstruction }),
             );
         }
-        let site = &self.sites[usize::from(spot.site)];
+        let site = &sites[usize::from(spot.site)];
         let offset = usize::from(spot.offset);
         if effect == (Effect::Goto { pc: at }) {
             return (Answer::Again, Ok(if offset == 0 { th.outside() } else { th.inside(spot) }));
         }
         let late = Effect::Goto { pc: site.copy.wrapping_add(u64::from(site.copy_at[offset])) };
         match offset {
-            0 if acts_as(site, effect, site.stand_in, Direction::Install) => (Answer::New, Ok(th.outside())),
-            0 if acts_as(site, effect, site.copy, Direction::Remove) => (Answer::Old, Ok(th.outside())),
+            0 if self.acts_as(site, effect, site.stand_in, Direction::Install) => (Answer::New, Ok(th.outside())),
+            0 if self.acts_as(site, effect, site.copy, Direction::Remove) => (Answer::Old, Ok(th.outside())),
             1.. if effect == late => (Answer::Late, Ok(th.outside())),
             _ => (Answer::Wrong, Err(Violation::WrongEffect)),
         }
     }
-}
 
-/// Whether `effect` is that of the form which stands at `site` after a batch in direction `dir`.
-fn acts_as(site: &Site, effect: Effect, code: u64, dir: Direction) -> bool {
-    let by_code = code != 0 && effect == Effect::Goto { pc: code };
-    let insn = X86_64::decode(site.addr, site.after(dir));
-    by_code || insn.is_some_and(|insn| effect == X86_64::effect(insn, &Regs::default()))
+    /// Whether `effect` is that of the form which stands at `site` after a batch in direction `dir`.
+    fn acts_as(&self, site: &Site, effect: Effect, code: u64, dir: Direction) -> bool {
+        let by_code = code != 0 && effect == Effect::Goto { pc: code };
+        by_code || self.isa().effect(site.addr, site.after(dir)) == Some(effect)
+    }
 }

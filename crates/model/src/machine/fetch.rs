@@ -1,46 +1,49 @@
-//! Instruction fetch on x86-64, as two vendors promise it.
+//! Instruction fetch, as the books promise it.
 
 use super::Machine;
 use crate::action::What;
-use crate::scenario::Profile;
+use crate::scenario::Fetch;
 use crate::state::{Spot, Thread};
-use crate::text::{Form, mask16};
+use crate::text::{Form, HOP, mask16};
 
-/// One instruction in the queue of fetched ones (AMD): 32 bits, 0 if there is none.
+/// One instruction in the queue of fetched ones: 32 bits, 0 if there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fetched(pub u32);
 
 impl Fetched {
     const VALID: u32 = 1 << 31;
     const COMPLETE: u32 = 1 << 30;
+    const CAME: u32 = 26;
 
     /// Nothing fetched yet of the instruction at `spot`.
     pub fn begin(spot: Spot) -> Self {
-        Self(Self::VALID | u32::from(spot.site) | u32::from(spot.offset) << 2 | u32::from(spot.new) << 5)
+        let place = u32::from(spot.site) | u32::from(spot.offset) << 2;
+        Self(Self::VALID | place | u32::from(spot.came) << Self::CAME)
     }
     /// Whether there is one.
     pub fn is_some(self) -> bool {
         self.0 & Self::VALID != 0
     }
-    /// Whether all of its bytes are there.
+    /// Whether all of it is there.
     pub fn is_complete(self) -> bool {
         self.0 & Self::COMPLETE != 0
     }
     /// Where it begins.
     pub fn spot(self) -> Spot {
-        Spot { site: (self.0 & 3) as u8, offset: (self.0 >> 2 & 7) as u8, new: self.0 >> 5 & 1 == 1 }
+        let came = (self.0 >> Self::CAME & 7) as u8;
+        Spot { site: (self.0 & 3) as u8, offset: (self.0 >> 2 & 7) as u8, came }
     }
-    /// How many bytes are there.
+    /// How many lanes are there.
     pub fn got(self) -> u8 {
-        (self.0 >> 6 & 15) as u8
+        (self.0 >> 5 & 15) as u8
     }
     /// Their values.
     pub fn values(self) -> u16 {
         (self.0 >> 10) as u16
     }
     fn with(self, got: usize, values: u16, complete: bool) -> Self {
-        let rest = self.0 & (Self::VALID | 0x3f);
-        Self(rest | (got as u32) << 6 | u32::from(values) << 10 | u32::from(complete) << 30)
+        let rest = self.0 & (Self::VALID | 7 << Self::CAME | 0x1f);
+        Self(rest | (got as u32) << 5 | u32::from(values) << 10 | u32::from(complete) << 30)
     }
 }
 
@@ -60,28 +63,36 @@ pub struct Seen<'a> {
 impl Machine {
     /// A thread passes a synchronising point.
     pub fn synchronise(&self, th: Thread, text: u32) -> Thread {
-        let fetch = match self.world.profile {
-            Profile::Amd => 0,
-            Profile::Intel => self.text.set(text),
+        let fetch = match self.fetch {
+            Fetch::Queue(_) => 0,
+            Fetch::Set => self.text.set(text),
+            // What the instruction cache may yield is as old as it was.
+            Fetch::Caches => th.fetch >> 32 | th.fetch & !0xffff_ffff,
         };
         Thread { fetch, ..th }
     }
 
-    /// What a thread's fetch unit forgets when execution is redirected: AMD's queue of instructions fetched ahead.
+    /// What a thread's fetch unit forgets when execution is redirected: a queue of instructions fetched ahead.
     pub fn redirect(&self, th: Thread) -> Thread {
-        match self.world.profile {
-            Profile::Amd => Thread { fetch: 0, ..th },
-            Profile::Intel => th,
+        match self.fetch {
+            Fetch::Queue(_) => Thread { fetch: 0, ..th },
+            Fetch::Set | Fetch::Caches => th,
         }
     }
 
-    /// AMD: one more read of an aligned quadword for the instruction `e`.
-    pub fn read_more(&self, text: u32, e: Fetched) -> Fetched {
+    /// The set of values that execution may see.
+    pub fn visible(&self, th: Thread) -> u64 {
+        if self.fetch == Fetch::Caches { th.fetch & 0xffff_ffff } else { th.fetch }
+    }
+
+    /// One more read of an aligned granule of so many bytes for the instruction `e`.
+    pub fn read_more(&self, text: u32, e: Fetched, granule: u8) -> Fetched {
         let spot = e.spot();
         let (site, offset) = (usize::from(spot.site), usize::from(spot.offset));
-        let got = usize::from(e.got());
-        let at = self.sites[site].addr + (offset + got) as u64;
-        let to = self.text.len(site).min(offset + got + (8 - at % 8) as usize) - offset;
+        let (got, width, granule) = (usize::from(e.got()), self.text.width(), usize::from(granule));
+        let at = self.text.addr(site) as usize + offset + got * width;
+        let there = (self.text.len(site) - offset) / width;
+        let to = there.min(got + (granule - at % granule).div_ceil(width));
         let lane = self.text.lane(site, offset);
         let there = (text >> (2 * lane)) as u16;
         let values = e.values() | there & mask16(to) & !mask16(got);
@@ -109,16 +120,20 @@ impl Machine {
         }
         let fits = |f: &&Form| f.len <= len && (f.values ^ values) & mask16(usize::from(f.len)) == 0;
         match self.text.forms(lane).iter().find(fits) {
-            Some(form) => Seen { what: form.class.into(), values: form.values, len: form.len, form: Some(form) },
+            Some(form) => Seen { what: form.into(), values: form.values, len: form.len, form: Some(form) },
             None => Seen { what: What::Torn, values, len, form: None },
         }
     }
 
-    /// Intel: everything that the bytes at a place may turn out to be.
+    /// Everything that the bytes at a place may turn out to be, if any values of a set may stand there.
     pub fn may_see(&self, set: u64, site: usize, offset: usize, mut out: impl FnMut(Seen<'_>)) {
         let lane = self.text.lane(site, offset);
         let heads = set >> (4 * lane) & 15;
         let forms = self.text.forms(lane);
+        if self.fetch == Fetch::Caches && self.world.cmodx && self.text.is_fixed(lane, heads) {
+            let values = heads.trailing_zeros() as u16;
+            return out(Seen { what: What::Fixed, values, len: 1, form: None });
+        }
         if heads.count_ones() > 1 && !self.world.one_byte_exempt {
             let values = heads.trailing_zeros() as u16;
             out(Seen { what: What::Torn, values, len: 1, form: None });
@@ -130,7 +145,7 @@ impl Machine {
             }
             let mine = || forms.iter().filter(move |f| f.values & 3 == u16::from(head));
             for form in mine().filter(|f| f.need & !set == 0) {
-                out(Seen { what: form.class.into(), values: form.values, len: form.len, form: Some(form) });
+                out(Seen { what: form.into(), values: form.values, len: form.len, form: Some(form) });
             }
             let extent = mine().map(|f| usize::from(f.len)).max().unwrap_or(1);
             if let Some(values) = self.mixture(set, site, offset, extent, u16::from(head)) {
@@ -176,12 +191,13 @@ impl Machine {
     }
 }
 
-impl From<crate::text::Class> for What {
-    fn from(class: crate::text::Class) -> Self {
-        match class {
-            crate::text::Class::Old => Self::Old,
-            crate::text::Class::New => Self::New,
-            crate::text::Class::Hop => Self::Hop,
+impl From<&Form> for What {
+    fn from(form: &Form) -> Self {
+        match form.versions {
+            HOP => Self::Hop,
+            1 => Self::Old,
+            v if v & 1 == 1 => Self::Both,
+            _ => Self::New,
         }
     }
 }
@@ -189,6 +205,7 @@ impl From<crate::text::Class> for What {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::Profile;
     use crate::variants::{Check, Shape};
 
     fn machine(name: &str, at_once: u8) -> Machine {
@@ -211,7 +228,7 @@ mod tests {
             let extent = m.text.forms(offset).iter().filter(|f| f.values & 3 == head).map(|f| usize::from(f.len)).max();
             let what = match form {
                 _ if head as u8 == m.text.trap(offset) => What::Trap,
-                Some(form) => form.class.into(),
+                Some(form) => form.into(),
                 None if m.text.fits_groups(0, offset, extent.unwrap_or(1), values, m.world.at_once) => What::Torn,
                 None => continue,
             };

@@ -1,91 +1,12 @@
-//! Everything that can be checked, by name: the built-in protocols as they run live, and the wrong variants.
+//! Wrong variants on x86-64, and other assumptions about it.
 
 use textpoke_core::protocol::{breakpoint, displace};
 use textpoke_core::{Direction, Kind, Phase, Step, Unit};
 
+use super::{Check, FORTH, Shape, X86, as_digest, custom, scenario, there_and_back, without};
 use crate::places::{CALL, CALLS, ENTRY, JMP, NOP5, NOPS, address, entry, single, site};
-use crate::property::Sometimes::{self, *};
-use crate::scenario::{Batch, Handler, Inside, Place, Profile, Repairer, RetireRule, Scenario, World};
-
-/// One thing to check.
-#[derive(Clone, Copy, Debug)]
-pub struct Check {
-    /// Its name on the command line.
-    pub name: &'static str,
-    /// What it is.
-    pub title: &'static str,
-    /// Whether it is a protocol that runs live.
-    pub built_in: Option<Kind>,
-    /// What must happen sometimes.
-    pub sometimes: &'static [Sometimes],
-    build: fn(&Shape) -> Scenario,
-}
-
-/// What can be chosen for a check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
-    /// Whose promises about fetch.
-    pub profile: Profile,
-    /// Processors, the patcher included, 2 to 5.
-    pub cpus: u8,
-    /// Sites, 1 to 3.
-    pub sites: u8,
-    /// How many bytes of each site lie in front of an 8-byte boundary; 0 if none does. `None`: what is hardest.
-    pub cut: Option<u8>,
-}
-
-impl Shape {
-    /// The smallest interesting one.
-    pub const fn new(profile: Profile) -> Self {
-        Self { profile, cpus: 2, sites: 1, cut: None }
-    }
-}
-
-impl Check {
-    /// The check with this name.
-    pub fn find(name: &str) -> Option<&'static Self> {
-        CHECKS.iter().find(|c| c.name == name)
-    }
-
-    /// The check of a built-in protocol.
-    pub fn of(kind: Kind) -> &'static Self {
-        CHECKS.iter().find(|c| c.built_in == Some(kind)).unwrap_or(&CHECKS[0])
-    }
-
-    /// What to explore.
-    pub fn scenario(&self, shape: &Shape) -> Scenario {
-        (self.build)(shape)
-    }
-}
-
-fn scenario(shape: &Shape, places: Vec<Place>, batches: Vec<Batch>) -> Scenario {
-    Scenario { places, batches, cpus: shape.cpus, world: World::new(shape.profile) }
-}
-
-fn there_and_back(kind: Kind) -> Vec<Batch> {
-    vec![Batch::BuiltIn(kind, Direction::Install), Batch::BuiltIn(kind, Direction::Remove)]
-}
-
-fn custom(forth: Vec<Step>) -> Vec<Batch> {
-    vec![Batch::Custom { back: forth.clone(), forth, dir: Direction::Install }]
-}
-
-/// A program without the `n`-th of its steps of one kind, counted from 1.
-fn without(program: &[Step], step: Step, n: usize) -> Vec<Step> {
-    let mut seen = 0;
-    let keep = |s: &&Step| {
-        seen += usize::from(**s == step);
-        **s != step || seen != n
-    };
-    program.iter().filter(keep).copied().collect()
-}
-
-/// As the digest's prototype has it: one batch, no old-code-after-return, the handler leaves with the batch.
-fn as_digest(mut s: Scenario) -> Scenario {
-    s.world.after_return = false;
-    s.world.handler = Handler::Leaves;
-    s
-}
+use crate::property::Sometimes::*;
+use crate::scenario::{Batch, Handler, Inside, Place, Repairer, RetireRule, Scenario};
 
 fn int3_without(shape: &Shape, syncs: &[usize]) -> Scenario {
     let mut program = breakpoint::PROGRAM.to_vec();
@@ -95,51 +16,13 @@ fn int3_without(shape: &Shape, syncs: &[usize]) -> Scenario {
     as_digest(scenario(shape, single(shape, 3, &NOP5, &CALL), custom(program)))
 }
 
-const TRAPS: &[Sometimes] = &[OldRan, NewRan, HeadTrap, ActedNew, ActedOld, Again, Performed];
-const FORTH: &[Sometimes] = &[OldRan, Performed];
-const PARK: &[Step] = &[
-    Step::Open,
-    Step::Park,
-    Step::Store { phase: Phase::Whole, unit: Unit::Byte },
-    Step::Maintain,
-    Step::Unpark,
-    Step::Close,
-];
-
-/// Everything, the built-in protocols first.
-pub const CHECKS: &[Check] = &[
-    Check {
-        name: "breakpoint",
-        title: "one instruction, trap first; there and back",
-        built_in: Some(Kind::Breakpoint),
-        sometimes: TRAPS,
-        build: |s| scenario(s, single(s, 3, &NOP5, &CALL), there_and_back(Kind::Breakpoint)),
-    },
-    Check {
-        name: "displace",
-        title: "three instructions under one jump; there and back",
-        built_in: Some(Kind::Displace),
-        sometimes: &[OldRan, NewRan, HeadTrap, InnerTrap, Late, Caught, ActedNew, ActedOld, Again, Performed],
-        build: |s| scenario(s, entry(s), there_and_back(Kind::Displace)),
-    },
-    Check {
-        name: "word",
-        title: "one aligned store; there and back",
-        built_in: Some(Kind::Word),
-        sometimes: &[OldRan, NewRan, Performed],
-        build: |s| scenario(s, single(s, 0, &NOP5, &JMP), there_and_back(Kind::Word)),
-    },
-    Check {
-        name: "short_jump",
-        title: "two-byte jump over the tail; there and back",
-        built_in: Some(Kind::ShortJump),
-        sometimes: &[OldRan, NewRan, HopRan, Performed],
-        build: |s| scenario(s, single(s, 2, &NOP5, &JMP), there_and_back(Kind::ShortJump)),
-    },
+/// All of them.
+pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "short_jump-half",
         title: "the same where two aligned bytes are assumed to be fetched at once",
         built_in: None,
+        isas: X86,
         sometimes: &[OldRan, NewRan, HopRan, Performed],
         build: |s| {
             let mut s = scenario(s, single(s, 2, &NOP5, &JMP), there_and_back(Kind::ShortJump));
@@ -151,6 +34,7 @@ pub const CHECKS: &[Check] = &[
         name: "word-eight",
         title: "one aligned store where eight aligned bytes are assumed to be fetched at once",
         built_in: None,
+        isas: X86,
         sometimes: &[OldRan, NewRan, Performed],
         build: |s| {
             let mut s = scenario(s, single(s, 0, &NOP5, &JMP), there_and_back(Kind::Word));
@@ -162,6 +46,7 @@ pub const CHECKS: &[Check] = &[
         name: "breakpoint-not-exempt",
         title: "breakpoint where not even a one-byte store over code is assumed to be harmless",
         built_in: None,
+        isas: X86,
         sometimes: FORTH,
         build: |s| {
             let mut s = scenario(s, single(s, 3, &NOP5, &CALL), there_and_back(Kind::Breakpoint));
@@ -173,6 +58,7 @@ pub const CHECKS: &[Check] = &[
         name: "naive-copy",
         title: "the bytes copied over running code",
         built_in: None,
+        isas: X86,
         sometimes: FORTH,
         build: |s| {
             let store = Step::Store { phase: Phase::Whole, unit: Unit::Byte };
@@ -183,6 +69,7 @@ pub const CHECKS: &[Check] = &[
         name: "straddling-store",
         title: "one 8-byte store over a site that crosses an 8-byte boundary",
         built_in: None,
+        isas: X86,
         sometimes: FORTH,
         build: |s| scenario(s, single(s, 3, &NOP5, &CALL), there_and_back(Kind::Word)),
     },
@@ -190,6 +77,7 @@ pub const CHECKS: &[Check] = &[
         name: "int3-no-sync",
         title: "trap, tail, head, and no synchronisation at all",
         built_in: None,
+        isas: X86,
         sometimes: FORTH,
         build: |s| int3_without(s, &[1, 2, 3]),
     },
@@ -197,6 +85,7 @@ pub const CHECKS: &[Check] = &[
         name: "int3-no-sync-1",
         title: "no synchronisation between trap and tail",
         built_in: None,
+        isas: X86,
         sometimes: FORTH,
         build: |s| int3_without(s, &[1]),
     },
@@ -204,6 +93,7 @@ pub const CHECKS: &[Check] = &[
         name: "int3-no-sync-2",
         title: "no synchronisation between tail and head",
         built_in: None,
+        isas: X86,
         sometimes: FORTH,
         build: |s| int3_without(s, &[2]),
     },
@@ -211,6 +101,7 @@ pub const CHECKS: &[Check] = &[
         name: "int3-no-sync-3",
         title: "no synchronisation behind the head, and the handler leaves",
         built_in: None,
+        isas: X86,
         sometimes: FORTH,
         build: |s| int3_without(s, &[3]),
     },
@@ -218,6 +109,7 @@ pub const CHECKS: &[Check] = &[
         name: "int3-no-sync-3-stays",
         title: "the same, but the handler stays and executes again where the trap has gone",
         built_in: None,
+        isas: X86,
         sometimes: &[OldRan, Again, Performed],
         build: |s| {
             let mut s = int3_without(s, &[3]);
@@ -229,6 +121,7 @@ pub const CHECKS: &[Check] = &[
         name: "int3-full",
         title: "breakpoint with a handler that leaves with the batch",
         built_in: None,
+        isas: X86,
         sometimes: &[OldRan, NewRan, HeadTrap, ActedNew, Performed],
         build: |s| {
             let mut s = int3_without(s, &[]);
@@ -240,6 +133,7 @@ pub const CHECKS: &[Check] = &[
         name: "handler-leaves-early",
         title: "the handler is withdrawn when none runs, though a trap is pending",
         built_in: None,
+        isas: X86,
         sometimes: FORTH,
         build: |s| {
             let mut s = int3_without(s, &[]);
@@ -251,6 +145,7 @@ pub const CHECKS: &[Check] = &[
         name: "five-nops",
         title: "five one-byte NOPs treated as one instruction",
         built_in: None,
+        isas: X86,
         sometimes: FORTH,
         build: |s| {
             let mut places = single(s, 3, &NOPS, &CALL);
@@ -262,6 +157,7 @@ pub const CHECKS: &[Check] = &[
         name: "five-nops-wait",
         title: "the same, waiting until nobody is inside before the tail changes",
         built_in: None,
+        isas: X86,
         sometimes: &[OldRan, NewRan, HeadTrap, Caught, Performed],
         build: |s| {
             let mut places = single(s, 3, &NOPS, &CALL);
@@ -273,6 +169,7 @@ pub const CHECKS: &[Check] = &[
         name: "jump-no-sync",
         title: "short jump, tail, head, and no synchronisation",
         built_in: None,
+        isas: X86,
         sometimes: FORTH,
         build: |s| {
             let syncs = |s: &Step| *s != Step::SyncCores;
@@ -284,6 +181,7 @@ pub const CHECKS: &[Check] = &[
         name: "displace-no-wait",
         title: "displace without waiting until nobody is inside",
         built_in: None,
+        isas: X86,
         sometimes: FORTH,
         build: |s| scenario(s, entry(s), custom(without(displace::INSTALL, Step::AwaitNoneInside, 1))),
     },
@@ -291,6 +189,7 @@ pub const CHECKS: &[Check] = &[
         name: "displace-head-only",
         title: "displace without traps on the inner boundaries and without the wait",
         built_in: None,
+        isas: X86,
         sometimes: FORTH,
         build: |s| scenario(s, entry(s), custom(breakpoint_head_only())),
     },
@@ -298,6 +197,7 @@ pub const CHECKS: &[Check] = &[
         name: "displace-no-inner-traps",
         title: "displace without traps on the inner boundaries, but with the wait",
         built_in: None,
+        isas: X86,
         sometimes: &[OldRan, NewRan, HeadTrap, Caught, Performed],
         build: |s| scenario(s, entry(s), custom(without_inner_traps())),
     },
@@ -305,10 +205,11 @@ pub const CHECKS: &[Check] = &[
         name: "displace-turns-blindly",
         title: "a failed removal undone by the plain installation, inner traps at once",
         built_in: None,
+        isas: X86,
         sometimes: FORTH,
         build: |s| {
             let remove = displace::REMOVE.to_vec();
-            let blind = Batch::Custom { forth: remove, back: displace::INSTALL.to_vec(), dir: Direction::Remove };
+            let blind = Batch::custom(remove, displace::INSTALL.to_vec(), Direction::Remove);
             let mut s = scenario(s, entry(s), vec![blind]);
             s.world.failures = 1;
             s
@@ -318,6 +219,7 @@ pub const CHECKS: &[Check] = &[
         name: "inside-by-counter",
         title: "displace that looks for threads by the reported program counter alone",
         built_in: None,
+        isas: X86,
         sometimes: FORTH,
         build: |s| {
             let mut s = scenario(s, entry(s), there_and_back(Kind::Displace));
@@ -329,6 +231,7 @@ pub const CHECKS: &[Check] = &[
         name: "moved-while-pending",
         title: "displace that moves a thread to the copy though its trap is pending",
         built_in: None,
+        isas: X86,
         sometimes: FORTH,
         build: |s| {
             let mut s = scenario(s, entry(s), there_and_back(Kind::Displace));
@@ -340,6 +243,7 @@ pub const CHECKS: &[Check] = &[
         name: "displace-over-call",
         title: "displace over a CALL that returns to an inner boundary",
         built_in: None,
+        isas: X86,
         sometimes: FORTH,
         build: |s| {
             let mut site = site(address(s, 3, 0), &CALLS, &JMP);
@@ -352,6 +256,7 @@ pub const CHECKS: &[Check] = &[
         name: "several-new",
         title: "a new form of several instructions, removed by breakpoint",
         built_in: None,
+        isas: X86,
         sometimes: FORTH,
         build: |s| {
             let mut site = site(address(s, 3, 0), &JMP, &ENTRY);
@@ -364,40 +269,13 @@ pub const CHECKS: &[Check] = &[
         name: "repair-skips-clean",
         title: "a killed removal's repairer that leaves at once when it finds the old bytes everywhere",
         built_in: None,
+        isas: X86,
         sometimes: FORTH,
         build: |s| {
-            let removal = vec![Batch::BuiltIn(Kind::Breakpoint, Direction::Remove)];
+            let removal = vec![Batch::built_in(Kind::Breakpoint, Direction::Remove)];
             let mut s = scenario(s, single(s, 3, &NOP5, &CALL), removal);
             (s.world.killed, s.world.repairer, s.world.handler) = (true, Repairer::SkipsClean, Handler::Leaves);
             s
-        },
-    },
-    Check {
-        name: "park",
-        title: "everybody else is parked while the bytes are copied",
-        built_in: None,
-        sometimes: &[OldRan, NewRan, Performed],
-        build: |s| scenario(s, single(s, 3, &NOP5, &CALL), custom(PARK.to_vec())),
-    },
-    Check {
-        name: "park-several",
-        title: "the same over several old instructions",
-        built_in: None,
-        sometimes: FORTH,
-        build: |s| scenario(s, entry(s), custom(PARK.to_vec())),
-    },
-    Check {
-        name: "park-wait",
-        title: "the same, waiting for threads inside while they are parked",
-        built_in: None,
-        sometimes: FORTH,
-        build: |s| {
-            let mut program = PARK.to_vec();
-            program.insert(2, Step::AwaitNoneInside);
-            // Nobody is moved: no inner boundary is known.
-            let mut places = entry(s);
-            places.iter_mut().for_each(|p| p.site.inner = 0);
-            scenario(s, places, custom(program))
         },
     },
 ];

@@ -1,0 +1,57 @@
+//! What NMIs there are, and what they do before their work.
+
+use serde::Serialize;
+
+/// Non-maskable interrupts of a scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nmi {
+    /// How many each CPU takes at most, 1 to 3.
+    pub each: u8,
+    /// Whether the patcher's CPU takes them.
+    pub own: bool,
+    /// Whether the others do.
+    pub others: bool,
+    /// What they do first.
+    pub entry: Entry,
+    /// Whether an NMI that interrupts an NMI, which is possible once a trap in the first returned, is survived.
+    pub nests: bool,
+}
+
+/// What an NMI does before its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Entry {
+    /// Nothing.
+    Plain,
+    /// It counts itself, so that it can be waited for.
+    Counts,
+    /// It counts itself, then reads the flag, and writes if the flag is set: the form first published.
+    AsWritten,
+    /// It counts itself and reads the flag in one atomic step, and writes if it was set: the form that Linux had later.
+    Atomic,
+    /// [`textpoke_core::nmi::Visit`]: the same, and then it maintains caches and synchronises.
+    Visit,
+}
+
+impl Entry {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Plain, Self::Counts, Self::AsWritten, Self::Atomic, Self::Visit];
+
+    /// The name in protocol files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Counts => "counts",
+            Self::AsWritten => "as-written",
+            Self::Atomic => "atomic",
+            Self::Visit => "visit",
+        }
+    }
+}
+
+impl Nmi {
+    /// As the live protocol has it: one on every CPU, the patcher's included.
+    pub const fn new(entry: Entry) -> Self {
+        Self { each: 1, own: true, others: true, entry, nests: true }
+    }
+}
