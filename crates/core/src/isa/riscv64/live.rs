@@ -45,3 +45,67 @@ fn first(bytes: &[u8]) -> Option<usize> {
 fn never_comes_back(insn: &[u8]) -> bool {
     trap_length(insn) != 0 || decode(0, insn).is_some_and(stays)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{C_EBREAK, C_NOP, EBREAK, NOP, RA, ZERO, c_j, jal};
+    use super::*;
+
+    const C_JR: [u8; 2] = [0x82, 0x80];
+    const C_JALR: [u8; 2] = [0x82, 0x90];
+
+    /// The answer at a multiple of 4, and 2 bytes behind one.
+    fn both(old: &[u8], new: &[u8]) -> (bool, bool) {
+        assert!(!live(0x1001, old, new) && !live(0x1003, old, new), "odd");
+        assert_eq!(live(0x1004, old, new), live(0x1000, old, new));
+        (live(0x1000, old, new), live(0x1002, old, new))
+    }
+
+    #[test]
+    fn each_row_of_the_table() {
+        let jump = jal(ZERO, 0, 0x100).unwrap();
+        let call = jal(RA, 0, 0x100).unwrap();
+        let four: [&[u8]; 4] = [&NOP, &jump, &call, &EBREAK];
+        let short = c_j(0, 0x100).unwrap();
+        let two: [&[u8]; 5] = [&C_NOP, &short, &C_EBREAK, &C_JR, &C_JALR];
+        for old in four {
+            for new in four {
+                assert_eq!(both(old, new), (true, false), "{old:x?} -> {new:x?}");
+            }
+        }
+        for old in two {
+            for new in two {
+                assert_eq!(both(old, new), (true, true), "{old:x?} -> {new:x?}");
+            }
+        }
+        for (i, head) in two.into_iter().enumerate() {
+            for old in four {
+                // Not the NOP, and not the call, which returns to what follows it.
+                let shorter = (1..4).contains(&i);
+                assert_eq!(both(old, head), (shorter, shorter), "{old:x?} -> {head:x?}");
+                assert_eq!(both(old, &[head, &old[2..]].concat()), (shorter, shorter), "the rest stays");
+                assert_eq!(both(old, &[head, &C_EBREAK].concat()), (shorter, false), "the rest is padding");
+                assert_eq!(both(head, old), (false, false), "a small one grows: {head:x?} -> {old:x?}");
+                assert_eq!(both(&[head, &old[2..]].concat(), old), (false, false), "and with the rest");
+            }
+        }
+    }
+
+    #[test]
+    fn one_instruction_at_a_time() {
+        let pair = [C_NOP, C_NOP].concat();
+        for (old, new) in [(&pair, &NOP[..]), (&pair, &pair), (&[NOP, NOP].concat(), &NOP)] {
+            assert_eq!(both(old, new), (false, false), "two before");
+        }
+        assert_eq!(both(&NOP, &[NOP, NOP].concat()), (false, false), "two after");
+        assert_eq!(
+            both(&NOP, &[&C_EBREAK[..], &EBREAK[..2]].concat()),
+            (false, false),
+            "half an instruction as padding"
+        );
+        assert_eq!(both(&[], &NOP), (false, false));
+        assert_eq!(both(&NOP[..2], &NOP[..2]), (false, false), "half an instruction");
+        // An instruction of six bytes.
+        assert_eq!(both(&[0x1f, 0, 0, 0, 0, 0], &[0x1f, 0, 0, 0, 0, 1]), (false, false));
+    }
+}
