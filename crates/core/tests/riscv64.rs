@@ -145,7 +145,7 @@ fn theirs(insn: &Instruction) -> Option<Insn> {
             C::NOP => Insn::AddImm { reg: ZERO, base: ZERO, imm: imm(), next },
             C::ADDI => add(r(insn.rs1)),
             C::LI => add(ZERO),
-            // The manual reserves these (27.8, "C"), which the other disassembler does not look at.
+            // The manual ("C") reserves these, which the other disassembler does not look at.
             C::ADDI4SPN | C::ADDI16SP | C::LUI if insn.imm == Some(0) => return None,
             C::JR if insn.rs1 == Some(0) => return None,
             C::ADDI4SPN | C::ADDI16SP => add(sp),
@@ -235,7 +235,7 @@ fn full_instructions_agree_with_another_disassembler_and_encode_to_themselves() 
                 let bytes = word.to_le_bytes();
                 let ours = decode(&bytes);
                 let expected = match word.decode(raki::Isa::Rv64) {
-                    // It takes any `funct3` for JALR; the manual has zero (2.5).
+                    // It takes any `funct3` for JALR; the manual has zero.
                     Ok(insn) if insn.opc == OpcodeKind::BaseI(Base::JALR) && funct3 != 0 => None,
                     Ok(insn) => theirs(&insn),
                     Err(_) => None,

@@ -1,4 +1,4 @@
-//! The instructions that a trap handler can act as (Arm ARM DDI 0487, C4.1 and C6.2).
+//! The instructions that a trap handler can act as (Arm ARM DDI 0487, C6.2).
 //!
 //! Some that look harmless are not among them:
 //!
@@ -136,7 +136,7 @@ impl Cond {
         self.0
     }
 
-    /// Evaluates the condition on PSTATE as it is saved, with N, Z, C, V in bits 31 to 28 (C1.2.4).
+    /// Evaluates the condition on PSTATE as it is saved, with N, Z, C, V in bits 31 to 28 (Arm ARM DDI 0487, "Condition code").
     pub const fn holds(self, flags: u64) -> bool {
         let (n, z) = (flags >> 31 & 1 != 0, flags >> 30 & 1 != 0);
         let (c, v) = (flags >> 29 & 1 != 0, flags >> 28 & 1 != 0);

@@ -8,7 +8,8 @@
 /// The oldest edition seen that lets an instruction change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Edition {
-    /// All of them, and Linux' `aarch64_insn_hotpatch_safe` as it was from 2013 on.
+    /// All of them from A.a (2013) on, which still says BKPT for BRK, and Linux' `aarch64_insn_hotpatch_safe` while it
+    /// existed.
     Every,
     /// D.a (2018) and later.
     Da,

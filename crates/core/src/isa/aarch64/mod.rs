@@ -17,14 +17,14 @@ pub struct Aarch64;
 
 /// The immediate of our BRK: "tp".
 ///
-/// One of our own, so that a trap of ours and one of somebody else are told apart by their bytes: debuggers use 0,
-/// compilers 1, 1000 and 0xf000, Linux 4 to 7, 0x100, 0x400 to 0x401, 0x800, from 0x900, 0x5500 and 0x8000 on, pointer
-/// authentication 0xc470 to 0xc474 (`arch/arm64/include/asm/brk-imm.h`; LLVM, GCC). Linux reports every one of them
-/// from user space in the same way, as SIGTRAP with the PC at the BRK.
+/// One of our own, so that a trap of ours and one of somebody else are told apart by their bytes. Taken are 0 by
+/// debuggers, 1, 1000 and 0xf000 by compilers, 0xc470 to 0xc474 by pointer authentication, and in Linux
+/// (`arch/arm64/include/asm/brk-imm.h`) 4 to 7, 0x100, 0x400 to 0x9ff, 0x5500 to 0x55ff and 0x8000 to 0x83ff. Of a program's
+/// BRKs Linux keeps the one of uprobes, 5, and reports all others as SIGTRAP with the PC at the BRK (`brk_handler`).
 pub const BRK_IMMEDIATE: u16 = 0x7470;
 
 /// An instruction as it stands in memory: little-endian, whatever the endianness of data accesses is at the moment
-/// (Arm ARM DDI 0487, B2.6.2 "Instruction endianness").
+/// (Arm ARM DDI 0487, "Instruction endianness").
 pub const fn word(insn: u32) -> [u8; 4] {
     insn.to_le_bytes()
 }
@@ -39,7 +39,7 @@ pub const XZR: Reg = Reg::take(31, 0);
 /// Which of the two names of a register an instruction uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Width {
-    /// W0 to W30: the lower 32 bits. A write clears the upper ones (B1.2.1).
+    /// W0 to W30: the lower 32 bits. A write clears the upper ones.
     W,
     /// X0 to X30: all 64 bits.
     X,
@@ -65,7 +65,8 @@ impl Isa for Aarch64 {
     /// `BRK #0x7470` (Arm ARM DDI 0487, C6.2 "BRK").
     const TRAP: &'static [u8] = &brk(BRK_IMMEDIATE);
     const ALIGN: u64 = 4;
-    /// The preferred return address of a Breakpoint Instruction exception is the BRK itself (D1.3.1).
+    /// The preferred return address of a Breakpoint Instruction exception is the address of the BRK (Arm ARM DDI 0487,
+    /// "Breakpoint Instruction exceptions").
     const TRAP_PC_ADVANCE: u64 = 0;
     type Insn = Insn;
 

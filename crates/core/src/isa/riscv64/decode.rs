@@ -129,7 +129,7 @@ impl Cond {
 }
 
 /// Length in bytes of the instruction that begins with this parcel: 2 or 4; `None` for the longer formats, which
-/// RV64GC does not have (Unprivileged ISA, 1.5 "Base Instruction-Length Encoding").
+/// RV64GC does not have (Unprivileged ISA, "Base Instruction-Length Encoding").
 pub const fn length(parcel: u16) -> Option<usize> {
     match (parcel & 3, parcel >> 2 & 7) {
         (3, 7) => None,

@@ -13,7 +13,8 @@ pub const EBREAK: [u8; 4] = word(0x0010_0073);
 /// C.EBREAK.
 pub const C_EBREAK: [u8; 2] = 0x9002_u16.to_le_bytes();
 
-/// An instruction as it stands in memory: parcels of 16 bits, each little-endian, the lowest first (1.5).
+/// An instruction as it stands in memory: parcels of 16 bits, each little-endian, the lowest first ("Base
+/// Instruction-Length Encoding").
 const fn word(insn: u32) -> [u8; 4] {
     insn.to_le_bytes()
 }

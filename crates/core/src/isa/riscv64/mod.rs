@@ -23,10 +23,10 @@ pub struct Riscv64;
 
 impl Isa for Riscv64 {
     const NAME: &'static str = "riscv64";
-    /// EBREAK, four bytes long (Unprivileged ISA, 2.8 "Environment Call and Breakpoints").
+    /// EBREAK, four bytes long (Unprivileged ISA, "Environment Call and Breakpoints").
     const TRAP: &'static [u8] = &EBREAK;
     const ALIGN: u64 = 2;
-    /// `xepc` is the address of the EBREAK itself (Privileged ISA, 3.3.1).
+    /// `xepc` is the address of the EBREAK itself (Privileged ISA, "Environment Call and Breakpoint").
     const TRAP_PC_ADVANCE: u64 = 0;
     type Insn = Insn;
 
