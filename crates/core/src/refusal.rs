@@ -31,6 +31,18 @@ pub enum Refusal {
     Straddles,
     /// No thread may trap, and several old instructions cannot vanish in one store.
     SeveralInstructions,
+    /// An address that an instruction is at or goes to is not a multiple of what the instruction set demands.
+    Misaligned {
+        /// The address.
+        addr: u64,
+        /// Bytes of which it should be a multiple.
+        align: u64,
+    },
+    /// The instruction has no room for this operand.
+    Operand {
+        /// The operand.
+        value: i64,
+    },
     /// The branch does not reach.
     OutOfRange {
         /// Address of the branch.
@@ -53,6 +65,8 @@ impl fmt::Display for Refusal {
             Self::TrapBlocked => f.write_str("a thread blocks SIGTRAP"),
             Self::Straddles => f.write_str("the site does not lie in one aligned 8-byte word"),
             Self::SeveralInstructions => f.write_str("several instructions cannot vanish in one store"),
+            Self::Misaligned { addr, align } => write!(f, "{addr:#x} is not a multiple of {align}"),
+            Self::Operand { value } => write!(f, "the instruction cannot hold {value}"),
             Self::OutOfRange { from, to } => write!(f, "{to:#x} is out of a branch's reach from {from:#x}"),
         }
     }

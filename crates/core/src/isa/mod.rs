@@ -1,10 +1,12 @@
 //! What the protocols must know of an instruction set. Knowledge only: it compiles on every host.
 
 pub mod aarch64;
+mod reg;
 pub mod riscv64;
 pub mod x86_64;
 
 pub use aarch64::Aarch64;
+pub use reg::Reg;
 pub use riscv64::Riscv64;
 pub use x86_64::X86_64;
 
@@ -22,6 +24,9 @@ pub trait Isa: Copy + Eq + core::hash::Hash + core::fmt::Debug + 'static {
     const TRAP_PC_ADVANCE: u64;
     /// An instruction that a trap handler can act as.
     type Insn: Copy + Eq + core::fmt::Debug;
+
+    /// Whether `bytes` begin with a breakpoint, be it ours or a debugger's.
+    fn is_trap(bytes: &[u8]) -> bool;
 
     /// Whether the architecture lets the one instruction `old` at `addr` become the one instruction `new` by one naturally
     /// aligned store while other CPUs may be executing it: each of them then executes the one or the other.

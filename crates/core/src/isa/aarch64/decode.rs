@@ -1,6 +1,18 @@
-//! The instructions that a trap handler can act as (Arm ARM DDI 0487, C4.1 and C6.2).
+//! The instructions that a trap handler can act as (Arm ARM DDI 0487, C6.2).
+//!
+//! Some that look harmless are not among them:
+//!
+//! - BTI is what a guarded page checks indirect branches against, and a trap in its place drops the check. Sites begin
+//!   behind it. Of the other hints, some wait or wake, some sign or strip pointers, and those without a meaning yet may
+//!   get one.
+//! - PACIASP, AUTIASP and the branches that authenticate need a key that a handler does not have.
+//! - LDR of a literal reads memory.
+//!
+//! Whoever makes a thread go on behind or elsewhere than at the trap clears PSTATE.BTYPE, as executing any of these does
+//! and as Linux does when it skips an instruction (`arm64_skip_faulting_instruction`).
 
-use crate::isa::{Aarch64, Isa};
+use super::Width;
+use crate::isa::{Aarch64, Isa, Reg};
 
 /// An instruction with its addresses worked out. Register number 31 is the zero register throughout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +46,9 @@ pub enum Insn {
     /// CBZ or CBNZ.
     Cb {
         /// The register that is compared with zero.
-        reg: u8,
-        /// All 64 bits of it, or the lower 32.
-        wide: bool,
+        reg: Reg,
+        /// How much of it is compared.
+        width: Width,
         /// CBNZ.
         nonzero: bool,
         /// Where to if it branches.
@@ -47,7 +59,7 @@ pub enum Insn {
     /// TBZ or TBNZ.
     Tb {
         /// The register that is looked at.
-        reg: u8,
+        reg: Reg,
         /// Which bit, 0 to 63.
         bit: u8,
         /// TBNZ.
@@ -60,35 +72,35 @@ pub enum Insn {
     /// BR.
     Br {
         /// The register with the address.
-        reg: u8,
+        reg: Reg,
     },
     /// RET.
     Ret {
         /// The register with the address.
-        reg: u8,
+        reg: Reg,
     },
     /// BLR.
     Blr {
         /// The register with the address.
-        reg: u8,
+        reg: Reg,
         /// Address behind it.
         next: u64,
     },
     /// MOV of a register: ORR with the zero register and no shift.
     MovReg {
         /// Register to write.
-        reg: u8,
+        reg: Reg,
         /// Register to read.
-        from: u8,
-        /// All 64 bits, or the lower 32 and zeros.
-        wide: bool,
+        from: Reg,
+        /// How much of it is moved; zeros go above.
+        width: Width,
         /// Address behind it.
         next: u64,
     },
     /// MOVZ, MOVN, ADR, ADRP: a value that depends on nothing but the address.
     Const {
         /// Register to write.
-        reg: u8,
+        reg: Reg,
         /// What all 64 bits become.
         value: u64,
         /// Address behind it.
@@ -97,13 +109,13 @@ pub enum Insn {
     /// MOVK.
     MovKeep {
         /// Register to change.
-        reg: u8,
+        reg: Reg,
         /// The new 16 bits.
         imm: u16,
         /// Where they go: 0, 16, 32 or 48 bits from the right.
         shift: u8,
-        /// All 64 bits, or the lower 32 and zeros.
-        wide: bool,
+        /// How much of the register is kept; zeros go above.
+        width: Width,
         /// Address behind it.
         next: u64,
     },
@@ -111,7 +123,7 @@ pub enum Insn {
 
 /// A condition code, 0 to 15.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cond(pub(super) u8);
+pub struct Cond(u8);
 
 impl Cond {
     /// The condition with this encoding; `None` above 15.
@@ -119,7 +131,12 @@ impl Cond {
         if code < 16 { Some(Self(code)) } else { None }
     }
 
-    /// Evaluates the condition on PSTATE as it is saved, with N, Z, C, V in bits 31 to 28 (C1.2.4).
+    /// The encoding.
+    pub const fn code(self) -> u8 {
+        self.0
+    }
+
+    /// Evaluates the condition on PSTATE as it is saved, with N, Z, C, V in bits 31 to 28 (Arm ARM DDI 0487, "Condition code").
     pub const fn holds(self, flags: u64) -> bool {
         let (n, z) = (flags >> 31 & 1 != 0, flags >> 30 & 1 != 0);
         let (c, v) = (flags >> 29 & 1 != 0, flags >> 28 & 1 != 0);
@@ -153,30 +170,29 @@ fn one(addr: u64, insn: u32) -> Option<Insn> {
         return None;
     }
     let next = addr.wrapping_add(4);
-    let reg = (insn & 31) as u8;
-    let second = (insn >> 5 & 31) as u8;
-    let wide = insn >> 31 == 1;
+    let reg = Reg::take(insn, 0);
+    let width = if insn >> 31 == 1 { Width::X } else { Width::W };
     // The signed field of `bits` bits from bit `low` on, in words.
     let target = |low: u32, bits: u32| addr.wrapping_add_signed(signed(insn >> low, bits) << 2);
     Some(match insn >> 24 {
         _ if insn == 0xd503_201f => Insn::Nop { next },
         0x14..=0x17 => Insn::B { target: target(0, 26) },
         0x94..=0x97 => Insn::Bl { target: target(0, 26), next },
-        // Bit 4 makes it BC.cond, a hint to the predictor of later architectures: refused.
+        // With bit 4 it is BC.cond, which CPUs without FEAT_HBC do not know.
         0x54 if insn & 0x10 == 0 => Insn::BCond { cond: Cond((insn & 15) as u8), target: target(5, 19), next },
-        op @ (0x34 | 0x35 | 0xb4 | 0xb5) => Insn::Cb { reg, wide, nonzero: op & 1 == 1, target: target(5, 19), next },
+        op @ (0x34 | 0x35 | 0xb4 | 0xb5) => Insn::Cb { reg, width, nonzero: op & 1 == 1, target: target(5, 19), next },
         op @ (0x36 | 0x37 | 0xb6 | 0xb7) => {
             let bit = (insn >> 31 << 5 | insn >> 19 & 31) as u8;
             Insn::Tb { reg, bit, set: op & 1 == 1, target: target(5, 14), next }
         }
         // No authentication, so that bits 11 and 10 and the lowest register field are zero.
-        0xd6 if insn & 0xffff_fc1f == 0xd61f_0000 => Insn::Br { reg: second },
-        0xd6 if insn & 0xffff_fc1f == 0xd63f_0000 => Insn::Blr { reg: second, next },
-        0xd6 if insn & 0xffff_fc1f == 0xd65f_0000 => Insn::Ret { reg: second },
+        0xd6 if insn & 0xffff_fc1f == 0xd61f_0000 => Insn::Br { reg: Reg::take(insn, 5) },
+        0xd6 if insn & 0xffff_fc1f == 0xd63f_0000 => Insn::Blr { reg: Reg::take(insn, 5), next },
+        0xd6 if insn & 0xffff_fc1f == 0xd65f_0000 => Insn::Ret { reg: Reg::take(insn, 5) },
         0x2a | 0xaa if insn & 0x7fe0_ffe0 == 0x2a00_03e0 => {
-            Insn::MovReg { reg, from: (insn >> 16 & 31) as u8, wide, next }
+            Insn::MovReg { reg, from: Reg::take(insn, 16), width, next }
         }
-        0x12 | 0x52 | 0x72 | 0x92 | 0xd2 | 0xf2 if insn >> 23 & 1 == 1 => move_wide(insn, reg, wide, next)?,
+        0x12 | 0x52 | 0x72 | 0x92 | 0xd2 | 0xf2 if insn >> 23 & 1 == 1 => move_wide(insn, reg, width, next)?,
         0x10 | 0x30 | 0x50 | 0x70 => Insn::Const { reg, value: addr.wrapping_add_signed(page_or_byte(insn)), next },
         0x90 | 0xb0 | 0xd0 | 0xf0 => {
             Insn::Const { reg, value: (addr & !0xfff).wrapping_add_signed(page_or_byte(insn) << 12), next }
@@ -196,17 +212,17 @@ fn page_or_byte(insn: u32) -> i64 {
 }
 
 /// MOVN, MOVZ, MOVK: bits 30 and 29 tell which; W registers have no shift by 32 or 48.
-fn move_wide(insn: u32, reg: u8, wide: bool, next: u64) -> Option<Insn> {
+fn move_wide(insn: u32, reg: Reg, width: Width, next: u64) -> Option<Insn> {
     let imm = (insn >> 5 & 0xffff) as u16;
     let shift = (insn >> 21 & 3) as u8 * 16;
-    if !wide && shift > 16 {
+    if width == Width::W && shift > 16 {
         return None;
     }
     let value = u64::from(imm) << shift;
     Some(match insn >> 29 & 3 {
-        0 => Insn::Const { reg, value: super::narrow(!value, wide), next },
+        0 => Insn::Const { reg, value: width.of(!value), next },
         2 => Insn::Const { reg, value, next },
-        3 => Insn::MovKeep { reg, imm, shift, wide, next },
+        3 => Insn::MovKeep { reg, imm, shift, width, next },
         _ => return None,
     })
 }

@@ -1,4 +1,13 @@
-//! The instructions that a trap handler can act as (Unprivileged ISA, chapters 2 "RV32I", 4 "RV64I" and 27 "C").
+//! The instructions that a trap handler can act as (Unprivileged ISA, "RV32I", "RV64I", "C").
+//!
+//! Hints among them, which are the forms that write x0, act as NOPs: an implementation may always ignore them. Two that
+//! are more than hints are refused: LPAD, and the operations of Zcmop.
+
+use super::{RA, ZERO};
+use crate::isa::Reg;
+
+/// x2, the stack pointer, which compressed instructions imply.
+const SP: Reg = Reg::take(2, 0);
 
 /// An instruction with its addresses worked out. A compressed instruction is the one that it expands to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,8 +19,8 @@ pub enum Insn {
     },
     /// JAL, C.J.
     Jump {
-        /// The register that gets the return address; 0 for none.
-        link: u8,
+        /// The register that gets the return address; x0 for none.
+        link: Reg,
         /// Where to.
         target: u64,
         /// Address behind it.
@@ -19,10 +28,10 @@ pub enum Insn {
     },
     /// JALR, C.JR, C.JALR.
     JumpReg {
-        /// The register that gets the return address; 0 for none.
-        link: u8,
+        /// The register that gets the return address; x0 for none.
+        link: Reg,
         /// The register with the address.
-        base: u8,
+        base: Reg,
         /// Bytes to add to it, −2048 to 2047.
         offset: i16,
         /// Address behind it.
@@ -33,9 +42,9 @@ pub enum Insn {
         /// The condition.
         cond: Cond,
         /// The register on the left.
-        a: u8,
+        a: Reg,
         /// The register on the right.
-        b: u8,
+        b: Reg,
         /// Where to if it holds.
         target: u64,
         /// Where to if not.
@@ -44,7 +53,7 @@ pub enum Insn {
     /// LUI, C.LUI, AUIPC: a value that depends on nothing but the address.
     Const {
         /// Register to write.
-        reg: u8,
+        reg: Reg,
         /// What all 64 bits become.
         value: u64,
         /// Address behind it.
@@ -53,9 +62,9 @@ pub enum Insn {
     /// ADDI, with its names MV and LI, and C.ADDI, C.ADDI16SP, C.ADDI4SPN, C.LI, C.MV.
     AddImm {
         /// Register to write.
-        reg: u8,
+        reg: Reg,
         /// Register to read.
-        base: u8,
+        base: Reg,
         /// What to add, −2048 to 2047.
         imm: i16,
         /// Address behind it.
@@ -94,6 +103,18 @@ impl Cond {
         })
     }
 
+    /// The field `funct3`.
+    pub(super) const fn funct3(self) -> u32 {
+        match self {
+            Self::Eq => 0,
+            Self::Ne => 1,
+            Self::Lt => 4,
+            Self::Ge => 5,
+            Self::Ltu => 6,
+            Self::Geu => 7,
+        }
+    }
+
     /// Evaluates it on two registers.
     pub const fn holds(self, a: u64, b: u64) -> bool {
         match self {
@@ -108,7 +129,7 @@ impl Cond {
 }
 
 /// Length in bytes of the instruction that begins with this parcel: 2 or 4; `None` for the longer formats, which
-/// RV64GC does not have (Unprivileged ISA, 1.5 "Base Instruction-Length Encoding").
+/// RV64GC does not have (Unprivileged ISA, "Base Instruction-Length Encoding").
 pub const fn length(parcel: u16) -> Option<usize> {
     match (parcel & 3, parcel >> 2 & 7) {
         (3, 7) => None,
@@ -137,7 +158,7 @@ pub(super) fn decode(addr: u64, bytes: &[u8]) -> Option<Insn> {
 
 /// Whether nothing that is executed ever goes on behind the instruction.
 pub(super) fn stays(insn: Insn) -> bool {
-    matches!(insn, Insn::Jump { link: 0, .. } | Insn::JumpReg { link: 0, .. })
+    matches!(insn, Insn::Jump { link: ZERO, .. } | Insn::JumpReg { link: ZERO, .. })
 }
 
 /// Whether the bytes are breakpoints and nothing else.
@@ -152,9 +173,7 @@ fn all_traps(mut bytes: &[u8]) -> bool {
 
 fn full(addr: u64, insn: u32) -> Option<Insn> {
     let next = addr.wrapping_add(4);
-    let rd = (insn >> 7 & 31) as u8;
-    let rs1 = (insn >> 15 & 31) as u8;
-    let rs2 = (insn >> 20 & 31) as u8;
+    let (rd, rs1, rs2) = (Reg::take(insn, 7), Reg::take(insn, 15), Reg::take(insn, 20));
     let funct3 = insn >> 12 & 7;
     let imm12 = (insn as i32 >> 20) as i16;
     let upper = i64::from((insn & 0xffff_f000) as i32);
@@ -163,7 +182,7 @@ fn full(addr: u64, insn: u32) -> Option<Insn> {
         0x13 if funct3 == 0 => Insn::AddImm { reg: rd, base: rs1, imm: imm12, next },
         0x37 => Insn::Const { reg: rd, value: upper as u64, next },
         // AUIPC to x0 is LPAD, the landing pad of Zicfilp, which checks something.
-        0x17 if rd != 0 => Insn::Const { reg: rd, value: addr.wrapping_add_signed(upper), next },
+        0x17 if rd != ZERO => Insn::Const { reg: rd, value: addr.wrapping_add_signed(upper), next },
         0x6f => Insn::Jump { link: rd, target: addr.wrapping_add_signed(j_offset(insn)), next },
         0x67 if funct3 == 0 => Insn::JumpReg { link: rd, base: rs1, offset: imm12, next },
         0x63 => {
@@ -188,13 +207,14 @@ fn b_offset(insn: u32) -> i64 {
 
 fn compressed(addr: u64, c: u16) -> Option<Insn> {
     let next = addr.wrapping_add(2);
-    let bits = |low: u16, count: u16| c >> low & ((1 << count) - 1);
-    let (rd, rs2) = (bits(7, 5) as u8, bits(2, 5) as u8);
-    // The eight registers that three bits name.
-    let few = |low: u16| 8 + bits(low, 3) as u8;
+    let insn = u32::from(c);
+    let bits = |low: u32, count: u32| insn >> low & ((1 << count) - 1);
+    let (rd, rs2) = (Reg::take(insn, 7), Reg::take(insn, 2));
+    // The eight registers that three bits name, x8 to x15.
+    let few = |low: u32| Reg::take(8 + bits(low, 3), 0);
     // A six-bit signed immediate: the sign is bit 12.
-    let imm6 = ((bits(12, 1) << 5 | bits(2, 5)) << 10) as i16 >> 10;
-    let add = |reg, base, imm| Insn::AddImm { reg, base, imm, next };
+    let imm6 = ((bits(12, 1) << 5 | bits(2, 5)) << 26) as i32 >> 26;
+    let add = |reg, base, imm: i32| Insn::AddImm { reg, base, imm: imm as i16, next };
     Some(match (c & 3, c >> 13) {
         (0, 0) => {
             let imm = bits(11, 2) << 4 | bits(7, 4) << 6 | bits(6, 1) << 2 | bits(5, 1) << 3;
@@ -202,30 +222,29 @@ fn compressed(addr: u64, c: u16) -> Option<Insn> {
             if imm == 0 {
                 return None;
             }
-            add(few(2), 2, imm as i16)
+            add(few(2), SP, imm as i32)
         }
         (1, 0) if c == 1 => Insn::Nop { next },
         (1, 0) => add(rd, rd, imm6),
-        (1, 2) => add(rd, 0, imm6),
+        (1, 2) => add(rd, ZERO, imm6),
         // Zero is reserved, or one of the operations of Zcmop, which the shadow stack uses.
         (1, 3) if imm6 == 0 => return None,
-        (1, 3) if rd == 2 => {
+        (1, 3) if rd == SP => {
             let low = bits(6, 1) << 4 | bits(2, 1) << 5 | bits(5, 1) << 6 | bits(3, 2) << 7;
-            add(2, 2, (low | bits(12, 1) << 9) as i16)
+            add(SP, SP, low as i32 - ((bits(12, 1) as i32) << 9))
         }
-        (1, 3) => Insn::Const { reg: rd, value: (i64::from(imm6) << 12) as u64, next },
-        (1, 5) => Insn::Jump { link: 0, target: addr.wrapping_add_signed(cj_offset(c)), next },
-        (1, 6 | 7) => {
-            let cond = if bits(13, 1) == 0 { Cond::Eq } else { Cond::Ne };
-            Insn::Branch { cond, a: few(7), b: 0, target: addr.wrapping_add_signed(cb_offset(c)), next }
+        (1, 3) => Insn::Const { reg: rd, value: i64::from(imm6 << 12) as u64, next },
+        (1, 5) => Insn::Jump { link: ZERO, target: addr.wrapping_add_signed(cj_offset(c)), next },
+        (1, op @ (6 | 7)) => {
+            let cond = if op == 6 { Cond::Eq } else { Cond::Ne };
+            Insn::Branch { cond, a: few(7), b: ZERO, target: addr.wrapping_add_signed(cb_offset(c)), next }
         }
         // Bit 12 and the second register tell C.JR, C.MV, C.EBREAK, C.JALR and C.ADD apart.
-        (2, 4) => match (bits(12, 1), rd, rs2) {
-            (0, 0, 0) | (1, 0, 0) => return None,
-            (link, base, 0) => Insn::JumpReg { link: link as u8, base, offset: 0, next },
-            (0, reg, from) => add(reg, from, 0),
-            _ => return None,
-        },
+        (2, 4) if rs2 == ZERO && rd != ZERO => {
+            let link = if bits(12, 1) == 1 { RA } else { ZERO };
+            Insn::JumpReg { link, base: rd, offset: 0, next }
+        }
+        (2, 4) if rs2 != ZERO && bits(12, 1) == 0 => add(rd, rs2, 0),
         _ => return None,
     })
 }

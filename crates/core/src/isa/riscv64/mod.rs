@@ -1,12 +1,21 @@
 //! RISC-V, RV64GC.
 
 mod decode;
+mod encode;
 mod live;
 
 pub use decode::{Cond, Insn, length};
+pub use encode::{C_EBREAK, C_NOP, EBREAK, NOP, addi, auipc, branch, c_j, far, jal, jalr, lui};
 
-use super::Isa;
+use super::{Isa, Reg};
 use crate::trap::{Effect, Regs};
+
+/// x0, which is zero.
+pub const ZERO: Reg = Reg::take(0, 0);
+/// x1, the return address by convention.
+pub const RA: Reg = Reg::take(1, 0);
+/// x5, the return address of millicode and of tracers that a function's prologue calls.
+pub const T0: Reg = Reg::take(5, 0);
 
 /// RV64GC: instructions of four and of two bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,12 +23,17 @@ pub struct Riscv64;
 
 impl Isa for Riscv64 {
     const NAME: &'static str = "riscv64";
-    /// EBREAK, four bytes long (Unprivileged ISA, 2.8 "Environment Call and Breakpoints").
-    const TRAP: &'static [u8] = &0x0010_0073_u32.to_le_bytes();
+    /// EBREAK, four bytes long (Unprivileged ISA, "Environment Call and Breakpoints").
+    const TRAP: &'static [u8] = &EBREAK;
     const ALIGN: u64 = 2;
-    /// `xepc` is the address of the EBREAK itself (Privileged ISA, 3.3.1).
+    /// `xepc` is the address of the EBREAK itself (Privileged ISA, "Environment Call and Breakpoint").
     const TRAP_PC_ADVANCE: u64 = 0;
     type Insn = Insn;
+
+    /// EBREAK or C.EBREAK.
+    fn is_trap(bytes: &[u8]) -> bool {
+        trap_length(bytes) != 0
+    }
 
     fn live(addr: u64, old: &[u8], new: &[u8]) -> bool {
         live::live(addr, old, new)
@@ -34,7 +48,7 @@ impl Isa for Riscv64 {
     }
 
     fn effect(insn: Insn, regs: &Regs) -> Effect {
-        let x = |reg: u8| if reg == 0 { 0 } else { regs.x[usize::from(reg & 31)] };
+        let x = |reg: Reg| if reg == ZERO { 0 } else { regs.x[usize::from(reg.number())] };
         match insn {
             Insn::Nop { next } => Effect::Goto { pc: next },
             Insn::Jump { link, target, next } => set(link, next, target),
@@ -50,16 +64,12 @@ impl Isa for Riscv64 {
     }
 }
 
-/// Register x0 is zero: what is written to it is gone.
-fn set(reg: u8, value: u64, pc: u64) -> Effect {
-    if reg == 0 { Effect::Goto { pc } } else { Effect::Set { reg, value, pc } }
+/// What is written to x0 is gone.
+fn set(reg: Reg, value: u64, pc: u64) -> Effect {
+    if reg == ZERO { Effect::Goto { pc } } else { Effect::Set { reg: reg.number(), value, pc } }
 }
 
 /// The length of the EBREAK or C.EBREAK at the start; 0 if there is none.
 fn trap_length(bytes: &[u8]) -> usize {
-    match *bytes {
-        [0x02, 0x90, ..] => 2,
-        [0x73, 0x00, 0x10, 0x00, ..] => 4,
-        _ => 0,
-    }
+    [&EBREAK[..], &C_EBREAK].into_iter().find(|trap| bytes.starts_with(trap)).map_or(0, <[u8]>::len)
 }

@@ -22,6 +22,10 @@ impl Isa for X86_64 {
     const TRAP_PC_ADVANCE: u64 = 1;
     type Insn = Insn;
 
+    fn is_trap(bytes: &[u8]) -> bool {
+        bytes.starts_with(Self::TRAP)
+    }
+
     fn live(_addr: u64, old: &[u8], new: &[u8]) -> bool {
         live::live(old, new)
     }
