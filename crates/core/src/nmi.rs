@@ -7,11 +7,48 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 /// Bit of the gate's word: a change is announced.
 const ANNOUNCED: u32 = 1 << 31;
+/// Bit of the gate's word: it is the one in the second buffer.
+const SECOND: u32 = 1 << 30;
+const COUNT: u32 = SECOND - 1;
 
-/// How many NMIs run and whether a change is announced: one word, so that neither can change between finding out about
-/// the other and acting on it.
+/// One of the two buffers for records: one may be announced while the other is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Buffer {
+    /// The first.
+    First,
+    /// The second.
+    Second,
+}
+
+impl Buffer {
+    /// The other one.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+        }
+    }
+
+    const fn bits(self) -> u32 {
+        match self {
+            Self::First => ANNOUNCED,
+            Self::Second => ANNOUNCED | SECOND,
+        }
+    }
+
+    const fn announced(word: u32) -> Option<Self> {
+        match word & (ANNOUNCED | SECOND) {
+            ANNOUNCED => Some(Self::First),
+            bits if bits & ANNOUNCED != 0 => Some(Self::Second),
+            _ => None,
+        }
+    }
+}
+
+/// How many NMIs run and which change is announced: one word, so that neither can change between finding out about the
+/// other and acting on it.
 ///
-/// It belongs where every CPU's NMI entry finds it. At most 2^31 - 1 NMIs run at a time, nested ones included.
+/// It belongs where every CPU's NMI entry finds it. At most 2^30 - 1 NMIs run at a time, nested ones included.
 #[derive(Debug, Default)]
 pub struct Gate(AtomicU32);
 
@@ -21,11 +58,11 @@ impl Gate {
         Self(AtomicU32::new(0))
     }
 
-    /// An NMI begins. Whether a change is announced, which it must then help with.
-    pub fn enter(&self) -> bool {
+    /// An NMI begins. The buffer of the change that is announced, if there is one: it must then help with it.
+    pub fn enter(&self) -> Option<Buffer> {
         // AcqRel. Acquire pairs with the Release of `announce_if_idle`: who sees the announcement sees the record. As one
         // read-modify-write with the count it cannot come between a patcher's look and its announcement.
-        self.0.fetch_add(1, Ordering::AcqRel) & ANNOUNCED != 0
+        Buffer::announced(self.0.fetch_add(1, Ordering::AcqRel))
     }
 
     /// An NMI ends.
@@ -35,22 +72,25 @@ impl Gate {
         self.0.fetch_sub(1, Ordering::Release);
     }
 
-    /// Announces a change if no NMI runs at this moment; whether it did.
-    pub fn announce_if_idle(&self) -> bool {
+    /// Announces the change in `buffer`, and no other, if no NMI runs at this moment; whether it did. For the patcher
+    /// alone.
+    pub fn announce_if_idle(&self, buffer: Buffer) -> bool {
+        // Only the patcher changes what is announced, so that the value read is current unless NMIs come or go.
+        let now = self.0.load(Ordering::Relaxed);
         // Success: Release publishes the record to `enter`, Acquire pairs with `leave`. Failure: nothing is read.
-        self.0.compare_exchange(0, ANNOUNCED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        now & COUNT == 0 && self.0.compare_exchange(now, buffer.bits(), Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// From now on NMIs write nothing.
     pub fn withdraw(&self) {
         // Release: the patcher's own stores to the text come before; who does not see the announcement sees them.
         // Pairs with the Acquire of `enter`.
-        self.0.fetch_and(!ANNOUNCED, Ordering::AcqRel);
+        self.0.fetch_and(COUNT, Ordering::AcqRel);
     }
 
     /// Whether no NMI runs. Sequences of NMIs may keep it false for long; each single one ends.
     pub fn is_idle(&self) -> bool {
-        self.0.load(Ordering::Acquire) & !ANNOUNCED == 0
+        self.0.load(Ordering::Acquire) & COUNT == 0
     }
 }
 
@@ -149,15 +189,18 @@ mod tests {
     #[test]
     fn nothing_is_announced_while_an_nmi_runs() {
         let gate = Gate::new();
-        assert!(!gate.enter());
-        assert!(!gate.announce_if_idle() && !gate.is_idle());
+        assert_eq!(gate.enter(), None);
+        assert!(!gate.announce_if_idle(Buffer::First) && !gate.is_idle());
         gate.leave();
-        assert!(gate.is_idle() && gate.announce_if_idle());
-        assert!(!gate.announce_if_idle(), "it is already");
-        assert!(gate.enter());
+        assert!(gate.is_idle() && gate.announce_if_idle(Buffer::First));
+        assert_eq!(gate.enter(), Some(Buffer::First));
+        assert!(!gate.announce_if_idle(Buffer::Second), "the one that saw the first still runs");
+        gate.leave();
+        assert!(gate.announce_if_idle(Buffer::First.other()), "one change is exchanged for another");
+        assert_eq!(gate.enter(), Some(Buffer::Second));
         gate.withdraw();
-        assert!(!gate.is_idle(), "the one that saw it still runs");
-        assert!(!gate.enter());
+        assert!(!gate.is_idle());
+        assert_eq!(gate.enter(), None);
         gate.leave();
         gate.leave();
         assert!(gate.is_idle());

@@ -160,19 +160,26 @@ impl<'a, I: Isa> Plan<'a, I> {
 
 impl Kind {
     /// Whether the protocol can change this site, traps and short jumps aside.
-    fn admits<I: Isa>(self, site: &Site) -> Result<(), fn(usize) -> PlanError> {
+    pub(crate) fn admits<I: Isa>(self, site: &Site) -> Result<(), fn(usize) -> PlanError> {
         let single = site.inner == 0 && site.new_inner == 0;
         let (old, new, head) = (&site.old[..site.len()], &site.new[..site.len()], I::TRAP.len().min(site.len()));
         let same = |range: core::ops::Range<usize>| old[range.clone()] == new[range];
         // Where the trap is one byte, live changes by way of it are what the protocols are made of.
-        let by_trap = I::TRAP.len() == 1
-            || I::live(site.addr, &old[..head], I::TRAP) && I::live(site.addr, I::TRAP, &new[..head]);
+        let one_byte = I::TRAP.len() == 1;
+        let trap_at = |bytes: &[u8], at: usize| {
+            let here = bytes.get(at..at + I::TRAP.len());
+            here.is_some_and(|here| one_byte || I::live(site.addr + at as u64, here, I::TRAP))
+        };
+        let untrap = one_byte || I::live(site.addr, I::TRAP, &new[..head]);
+        let by_trap = trap_at(old, 0) && untrap;
+        let inner_traps = || (1..site.len()).filter(|i| site.inner >> i & 1 == 1).all(|i| trap_at(old, i));
         match self {
             Self::Breakpoint | Self::ShortJump | Self::Park | Self::NmiAssist if !single => Err(PlanError::Several),
             Self::Word if !single => Err(PlanError::Several),
             Self::Word if I::TRAP.len() > 1 && !I::live(site.addr, old, new) => Err(PlanError::NotLive),
             Self::Displace if site.new_inner != 0 => Err(PlanError::Several),
             Self::Breakpoint | Self::Displace | Self::Pair if !by_trap => Err(PlanError::NotLive),
+            Self::Displace if !inner_traps() => Err(PlanError::NotLive),
             Self::Plant | Self::PreparedPair if site.len() != 2 * head => Err(PlanError::NotPrepared),
             Self::Plant if !same(head..2 * head) => Err(PlanError::NotPrepared),
             Self::PreparedPair if !same(0..head) => Err(PlanError::NotPrepared),
@@ -271,6 +278,10 @@ mod tests {
             assert_eq!(suits(pair, kind), Some(PlanError::Several(0)), "{}", kind.name());
         }
         assert_eq!((suits(pair, Kind::Pair), suits(pair, Kind::ParkTwice)), (None, None));
+        let jump = |old| Site { stand_in: 0x8000, new_inner: 0, ..words(0x1000, old, [A64_B, A64_NOP]) };
+        assert_eq!(suits(jump([A64_NOP, A64_NOP]), Kind::Displace), None);
+        let traps_mov = suits(jump([A64_NOP, A64_MOV]), Kind::Displace);
+        assert_eq!(traps_mov, Some(PlanError::NotLive(0)), "the trap over the second is not live either");
         let mov = Site { stand_in: 0x8000, ..words(0x1000, [A64_NOP, A64_NOP], [A64_MOV, A64_BL]) };
         assert_eq!(suits(mov, Kind::Pair), Some(PlanError::NotLive(0)), "MOV is not in the list");
         assert_eq!(suits(mov, Kind::ParkTwice), None);

@@ -29,6 +29,8 @@ pub enum Refusal {
     TrapBlocked,
     /// No thread may trap, and the site does not fit into one aligned word.
     Straddles,
+    /// The architecture does not let the instruction change while other CPUs may execute it, and nobody can be parked.
+    NotLive,
     /// No thread may trap, and several old instructions cannot vanish in one store.
     SeveralInstructions,
     /// An address that an instruction is at or goes to is not a multiple of what the instruction set demands.
@@ -64,6 +66,9 @@ impl fmt::Display for Refusal {
             Self::RedZone => f.write_str("a call here would overwrite the red zone"),
             Self::TrapBlocked => f.write_str("a thread blocks SIGTRAP"),
             Self::Straddles => f.write_str("the site does not lie in one aligned 8-byte word"),
+            Self::NotLive => {
+                f.write_str("the architecture does not let this instruction change live, and nobody is parked")
+            }
             Self::SeveralInstructions => f.write_str("several instructions cannot vanish in one store"),
             Self::Misaligned { addr, align } => write!(f, "{addr:#x} is not a multiple of {align}"),
             Self::Operand { value } => write!(f, "the instruction cannot hold {value}"),

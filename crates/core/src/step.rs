@@ -33,9 +33,9 @@ pub enum Step {
     /// No thread's PC, running or saved, is behind the head of a site, where one whose trap has no answer yet stands at the
     /// trap instruction. Late threads may be moved to the copy, but not those.
     AwaitNoneInside,
-    /// Lay the final bytes of the batch out where [`nmi::Visit`](crate::nmi::Visit) finds them. Nobody reads them yet.
+    /// Lay the final bytes of the batch out for [`nmi::Visit`](crate::nmi::Visit), in the buffer that is not announced.
     Record,
-    /// From now on whoever is interrupted by an NMI writes the record first.
+    /// From now on whoever is interrupted by an NMI writes this record first, and no other.
     Announce {
         /// Only at a moment when no NMI is running, found out and announced in one atomic step.
         idle: bool,
@@ -82,11 +82,12 @@ impl Unit {
     }
 
     /// How many naturally aligned bytes of a phase no CPU may see halves of. A head that threads execute is a trap
-    /// instruction, or becomes one or stops being one, and a trap instruction of several bytes has no halves.
+    /// instruction, or becomes one or stops being one, and a trap instruction of several bytes has no halves. Behind the
+    /// head there may be trap instructions, too, which a way back replaces.
     pub const fn piece<I: Isa>(self, phase: Phase) -> u64 {
         let trap = I::TRAP.len() as u64;
         match phase {
-            Phase::Trap | Phase::TrapHead | Phase::Head if trap > self.bytes() => trap,
+            Phase::Trap | Phase::TrapHead | Phase::Head | Phase::Tail if trap > self.bytes() => trap,
             _ => self.bytes(),
         }
     }

@@ -72,6 +72,8 @@ fn go(args: &[String]) -> Result<bool, String> {
         let mut options =
             Options::new(profile).cpus(number("--cpus")?.unwrap_or(2)).sites(number("--sites")?.unwrap_or(1));
         options.failures = number("--failures")?;
+        options.nmis = number("--nmis")?;
+        options.any_order = flag("--any-order");
         options.killed = flag("--killed");
         let progress: &mut dyn FnMut(usize, usize) =
             &mut |states, left| eprint!("\r{states} states, {left} to look at ");

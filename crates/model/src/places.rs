@@ -9,6 +9,8 @@ use crate::variants::Shape;
 pub(crate) const NOP5: [u8; 5] = [0x0f, 0x1f, 0x44, 0x00, 0x00];
 /// Five NOPs of one byte.
 pub(crate) const NOPS: [u8; 5] = [0x90; 5];
+/// A NOP of two bytes and one of three.
+pub(crate) const TWO_NOPS: [u8; 5] = [0x66, 0x90, 0x0f, 0x1f, 0x00];
 /// A CALL.
 pub(crate) const CALL: [u8; 5] = [0xe8, 0xe7, 0x57, 0x07, 0x01];
 /// A JMP.
@@ -100,13 +102,13 @@ pub(crate) fn pair(shape: &Shape) -> Vec<Place> {
     }
 }
 
-/// Five one-byte NOPs that become one CALL: the many-NOP site of x86-64.
+/// Two NOPs that become one CALL: the site of several NOPs of x86-64.
 fn nops(shape: &Shape) -> Vec<Place> {
-    let mut places = single(shape, 3, &NOPS, &CALL);
+    let mut places = single(shape, 3, &TWO_NOPS, &CALL);
     for (i, place) in places.iter_mut().enumerate() {
         let site = &mut place.site;
-        (site.inner, site.copy) = (0b1_1110, 0x9000 + 0x100 * i as u64);
-        site.copy_at = [0, 1, 2, 3, 4, 0, 0, 0];
+        (site.inner, site.copy) = (0b100, 0x9000 + 0x100 * i as u64);
+        site.copy_at[2] = 2;
         *place = Place::new(*site);
     }
     places

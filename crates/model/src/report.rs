@@ -7,6 +7,7 @@ use textpoke_core::Step;
 
 use crate::explore::{End, Limits, Progress, explore};
 use crate::machine::Machine;
+use crate::nmi::{Entry, Nmi};
 use crate::property::{Sometimes, Violation};
 use crate::scenario::{Fetch, Grain, Handler, Order, Profile, Repairer, Scenario, Steps};
 use crate::text::TooBig;
@@ -38,6 +39,9 @@ pub struct Options {
     pub own_traps: bool,
     /// Whether somebody else changed the sites before.
     pub foreign: bool,
+    /// How many NMIs each CPU takes, 0 to 3; as the check has it if not given. Where the check has none they execute the
+    /// sites and do nothing else.
+    pub nmis: Option<u8>,
     /// Bounds.
     pub limits: Limits,
 }
@@ -57,6 +61,7 @@ impl Options {
             queue: 2,
             own_traps: false,
             foreign: false,
+            nmis: None,
             limits: Limits::default(),
         }
     }
@@ -86,6 +91,14 @@ impl Options {
         }
         w.own_traps |= self.own_traps;
         w.foreign |= self.foreign;
+        match self.nmis {
+            Some(0) => w.nmi = None,
+            Some(each) => {
+                let nmi = w.nmi.unwrap_or(Nmi::new(Entry::Plain));
+                w.nmi = Some(Nmi { each: each.min(3), ..nmi });
+            }
+            None => {}
+        }
         w.queue = self.queue;
         if self.any_order {
             w.order = Order::Any;

@@ -43,7 +43,7 @@ pub struct Node {
     pub pieces: (u16, u16),
     /// The set of sites.
     pub set: u8,
-    /// For a `Record`: its number, 1 or 2 in turn.
+    /// For a `Record` and its `Announce`: its number, 1 or 2. It is its own bit in a mask, too.
     pub record: u8,
 }
 
@@ -216,7 +216,7 @@ impl<'p> Builder<'p> {
         if let Step::Store { phase, unit } = step {
             node.pieces = self.store(phase, unit, dir, set);
         }
-        if step == Step::Record {
+        if matches!(step, Step::Record | Step::Announce { .. }) {
             node.pieces = self.store(Phase::Whole, Unit::Byte, dir, set);
             let known = self.records.iter().position(|r| *r == node.pieces);
             let number = known.unwrap_or_else(|| {

@@ -331,15 +331,17 @@ pub const OPEN: u64 = 1 << 3;
 pub const HANDLER: u64 = 1 << 4;
 /// Everybody else is being parked.
 pub const PARKING: u64 = 1 << 5;
-/// A change is announced to NMIs.
-pub const ANNOUNCED: u64 = 1 << 6;
+/// There are two buffers for records, and the announcement says which.
+pub const TWO_BUFFERS: u64 = 1 << 6;
 /// The version that is the right one after a call returned, as a mask; 0: none is.
 const RIGHT: u32 = 7;
 /// NMIs that run.
 const RUNNING: u32 = 11;
-/// Which record the address buffer and the byte buffer hold; 0 none.
-const ADDRESS: u32 = 15;
-const BYTES: u32 = 17;
+/// Which record is announced to NMIs; 0 none.
+const ANNOUNCED: u32 = 14;
+/// Which records the address buffers and the byte buffers hold, as masks.
+const ADDRESS: u32 = 16;
+const BYTES: u32 = 18;
 /// Data stores that the patcher has made and nobody sees yet, oldest lowest, four bits each.
 const PENDING: u32 = 20;
 /// What may be at the point where instruction and data caches meet: four bits a lane (Arm with IDC = 0).
@@ -354,27 +356,26 @@ pub enum DataStore {
     Address(u8),
     /// The bytes of a record.
     Bytes(u8),
-    /// The flag for NMIs.
-    Flag(bool),
+    /// The flag for NMIs: the record that is announced, 0 for none.
+    Flag(u8),
 }
 
 impl DataStore {
     const fn pack(self) -> u64 {
         match self {
-            Self::Flag(on) => 1 + on as u64,
-            Self::Address(r) => 2 + r as u64,
-            Self::Bytes(r) => 4 + r as u64,
-            Self::Table(t) => 7 + t as u64,
+            Self::Flag(r) => 1 + r as u64,
+            Self::Address(r) => 3 + r as u64,
+            Self::Bytes(r) => 5 + r as u64,
+            Self::Table(t) => 8 + t as u64,
         }
     }
     const fn unpack(bits: u64) -> Option<Self> {
-        Some(match bits & 15 {
+        Some(match (bits & 15) as u8 {
             0 => return None,
-            1 => Self::Flag(false),
-            2 => Self::Flag(true),
-            r @ 3..=4 => Self::Address((r - 2) as u8),
-            r @ 5..=6 => Self::Bytes((r - 4) as u8),
-            t => Self::Table((t - 7) as u8),
+            r @ 1..=3 => Self::Flag(r - 1),
+            r @ 4..=5 => Self::Address(r - 3),
+            r @ 6..=7 => Self::Bytes(r - 5),
+            t => Self::Table(t - 8),
         })
     }
 }
@@ -405,17 +406,22 @@ impl<const N: usize> State<N> {
 
     /// How many NMIs are counted as running.
     pub fn running(&self) -> u64 {
-        self.field(RUNNING, 15)
+        self.field(RUNNING, 7)
     }
 
     /// One more or one less.
     pub fn set_running(&mut self, running: u64) {
-        self.set_field(RUNNING, 15, running);
+        self.set_field(RUNNING, 7, running);
     }
 
-    /// The records in the address and the byte buffer.
+    /// The records in the address buffers and in the byte buffers, as masks.
     pub fn records(&self) -> (u8, u8) {
         (self.field(ADDRESS, 3) as u8, self.field(BYTES, 3) as u8)
+    }
+
+    /// The record that is announced, 0 if none is.
+    pub fn announced(&self) -> u8 {
+        self.field(ANNOUNCED, 3) as u8
     }
 
     /// What the point of unification may hold.
@@ -431,10 +437,9 @@ impl<const N: usize> State<N> {
     /// A data store becomes visible.
     pub fn apply(&mut self, store: DataStore) {
         match store {
-            DataStore::Flag(true) => self.misc |= ANNOUNCED,
-            DataStore::Flag(false) => self.misc &= !ANNOUNCED,
-            DataStore::Address(r) => self.set_field(ADDRESS, 3, u64::from(r)),
-            DataStore::Bytes(r) => self.set_field(BYTES, 3, u64::from(r)),
+            DataStore::Flag(r) => self.set_field(ANNOUNCED, 3, u64::from(r)),
+            DataStore::Address(r) => self.set_field(ADDRESS, 3, self.buffered(ADDRESS, r)),
+            DataStore::Bytes(r) => self.set_field(BYTES, 3, self.buffered(BYTES, r)),
             DataStore::Table(table) => {
                 if self.table() != table {
                     // Handlers between their two reads notice.
@@ -443,6 +448,12 @@ impl<const N: usize> State<N> {
                 self.misc = self.misc & !TABLE_BITS | u64::from(table);
             }
         }
+    }
+
+    /// What a buffer, or a pair of buffers, holds when this record was written.
+    fn buffered(&self, at: u32, record: u8) -> u64 {
+        let others = if self.misc & TWO_BUFFERS != 0 { self.field(at, 3) } else { 0 };
+        others | 1 << (record - 1)
     }
 
     /// The `i`-th store that nobody sees yet.
@@ -515,11 +526,11 @@ mod tests {
     fn data_stores_become_visible_one_by_one() {
         let mut s = State { text: 0, node: 0, sub: 0, misc: 0, threads: [Thread::default()] };
         s.set_unified(0xab);
-        let all = [DataStore::Address(2), DataStore::Bytes(1), DataStore::Flag(true), DataStore::Table(4)];
+        let all = [DataStore::Address(2), DataStore::Bytes(1), DataStore::Flag(2), DataStore::Table(4)];
         assert!(all.iter().all(|&store| s.push(store)));
-        assert_eq!((s.records(), s.table(), s.misc & ANNOUNCED), ((0, 0), 0, 0));
+        assert_eq!((s.records(), s.table(), s.announced()), ((0, 0), 0, 0));
         s.commit(2);
-        assert_eq!((s.pending(2), s.misc & ANNOUNCED), (Some(DataStore::Table(4)), ANNOUNCED));
+        assert_eq!((s.pending(2), s.announced()), (Some(DataStore::Table(4)), 2));
         s.set_right(8);
         s.set_running(3);
         s.drain();

@@ -58,6 +58,7 @@ impl Row {
             any_order: self.any_order,
             own_traps: self.own_traps,
             whole_writes: self.whole_writes,
+            nmis: self.nmis,
             ..Options::new(Profile::Intel)
         }
     }

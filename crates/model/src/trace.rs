@@ -212,7 +212,7 @@ fn words<const N: usize>(machine: &Machine, action: Action, s: &State<N>) -> Str
             DataStore::Table(_) => "(its table becomes visible)",
             DataStore::Address(_) => "(its record's address becomes visible)",
             DataStore::Bytes(_) => "(its record's bytes become visible)",
-            DataStore::Flag(_) => "(its flag becomes visible)",
+            DataStore::Flag(_) => "(its announcement becomes visible)",
         }
         .into(),
         Action::Nmi { step } => match step {

@@ -111,11 +111,13 @@ fn check(
         old,
         new,
         inner: site.inner,
+        new_inner: 0,
         copy: site.copy,
         stand_in: site.stand_in,
         red_zone: false,
         traps: true,
         word: false,
+        park: false,
     };
     choose::<X86_64>(&choice).map_err(refused)?;
     Ok(Patch { site })

@@ -40,12 +40,12 @@ pub const PROGRAM: &[Step] = &[
     Step::Close,
 ];
 
-/// After a failure: an NMI may still be writing the record of the way forth, which must not change under it.
+/// After a failure. The text may be torn and the way forth still announced, so that whoever comes in completes it. The
+/// announcement must not be withdrawn before the text is whole: it is exchanged for that of the way back, at a moment of
+/// rest, and [`Step::Record`] uses the buffer that is not announced.
 pub const BACK: &[Step] = &[
     Step::Open,
     Step::Park,
-    Step::Withdraw,
-    Step::AwaitNmis,
     Step::Record,
     Step::Announce { idle: true },
     Step::Store { phase: Phase::Whole, unit: Unit::Byte },

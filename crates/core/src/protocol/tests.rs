@@ -105,15 +105,15 @@ fn whoever_would_not_leave_is_not_waited_for_again() {
 }
 
 #[test]
-fn a_record_does_not_change_while_an_nmi_may_read_it() {
+fn what_is_announced_is_withdrawn_only_when_the_text_is_whole_and_waited_for() {
     for steps in [nmi_assist::PROGRAM, nmi_assist::BACK] {
-        let record = steps.iter().position(|&s| s == Record).unwrap();
-        let announced = steps[..record].iter().any(|s| matches!(s, Announce { .. }));
-        assert!(!announced);
-        let waited = steps[record..].windows(2).any(|w| w == [Withdraw, AwaitNmis]);
-        assert!(waited, "the next batch writes another record");
+        let at = |step| steps.iter().position(|&s| s == step).unwrap();
+        let announce = at(Announce { idle: true });
+        assert!(at(Record) < announce && announce < at(Withdraw));
+        assert!(steps[announce..at(Withdraw)].iter().any(|s| matches!(s, Store { .. })));
+        assert!(steps[announce..at(Withdraw)].ends_with(&[Maintain, SyncCores]));
+        assert_eq!(steps[at(Withdraw) + 1], AwaitNmis);
     }
-    assert!(nmi_assist::BACK.windows(3).any(|w| w == [Withdraw, AwaitNmis, Record]));
 }
 
 #[test]

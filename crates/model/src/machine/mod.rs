@@ -10,10 +10,11 @@ mod trap;
 use textpoke_core::{Direction, Step};
 
 use crate::action::Action;
+use crate::nmi::Entry;
 use crate::property::Violation;
 use crate::scenario::{Fetch, Handler, IsaId, Profile, Scenario, World};
 use crate::script::{Node, Script};
-use crate::state::{HANDLER, PARKED, PATCHER, State, Thread};
+use crate::state::{HANDLER, PARKED, PATCHER, State, TWO_BUFFERS, Thread};
 use crate::text::{Text, TooBig};
 
 /// Who does it: 0 the patcher, `1..` the other CPUs.
@@ -92,7 +93,10 @@ impl Machine {
         if self.world.parked {
             thread = thread.with(PARKED);
         }
-        let misc = if self.world.handler == Handler::Stays { HANDLER } else { 0 };
+        let mut misc = if self.world.handler == Handler::Stays { HANDLER } else { 0 };
+        if self.world.nmi.is_some_and(|nmi| nmi.entry == Entry::Visit) {
+            misc |= TWO_BUFFERS;
+        }
         let mut state = State { text, node: 0, sub: 0, misc, threads: [thread; N] };
         if N + 1 > usize::from(self.cpus.clamp(2, 5)) {
             let each = self.world.nmi.map_or(0, |nmi| nmi.each);

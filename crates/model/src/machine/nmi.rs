@@ -56,7 +56,7 @@ impl Machine {
         let who = self.who::<N>(th, t);
         let Some(world) = self.world.nmi else { return };
         let mut to = *s;
-        let announced = s.misc & ANNOUNCED != 0;
+        let announced = s.announced() != 0;
         let helps = |announced| if announced { Visit::Address } else { Visit::Handles };
         let (step, next) = match th.visit() {
             Visit::None | Visit::Handles => return,
@@ -66,18 +66,26 @@ impl Machine {
                     Entry::Plain | Entry::Counts => (NmiStep::Counts, Visit::Handles),
                     Entry::AsWritten => (NmiStep::Counts, Visit::Counted),
                     Entry::Atomic => (NmiStep::Enters { announced }, helps(announced)),
-                    Entry::Visit => (NmiStep::Enters { announced }, self.live_entry(announced)),
+                    Entry::Visit => {
+                        // The announcement says which buffer.
+                        to.threads[t] = th.with_record(s.announced());
+                        (NmiStep::Enters { announced }, self.live_entry(announced))
+                    }
                 }
             }
             Visit::Counted => (NmiStep::Reads { announced }, helps(announced)),
             Visit::Address => {
-                to.threads[t] = th.with_record(s.records().0);
+                let (addresses, _) = s.records();
+                let record = if world.entry == Entry::Visit { th.record() } else { addresses };
+                to.threads[t] = th.with_record(record);
+                if addresses & record == 0 {
+                    return out.take(who, Action::Nmi { step: NmiStep::Address }, Err(Violation::Mismatched));
+                }
                 (NmiStep::Address, Visit::Bytes)
             }
             Visit::Bytes => {
                 // Nothing in the buffers would be written; other bytes than the address is for would be.
-                let (_, bytes) = s.records();
-                if bytes != th.record() || bytes == 0 {
+                if s.records().1 & th.record() == 0 {
                     let step = Action::Nmi { step: NmiStep::Bytes };
                     return out.take(who, step, Err(Violation::Mismatched));
                 }

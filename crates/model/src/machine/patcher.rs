@@ -59,6 +59,10 @@ impl Machine {
             }
             Step::SyncCores => self.rounds(s, node, ACKED, out),
             Step::AwaitNoneInside => self.rounds(s, node, SEEN, out),
+            // Everybody is parked already: nothing to do, and nothing that could fail.
+            Step::Park if s.sub == 0 && s.misc & PARKING != 0 => {
+                self.go(*s, node.ok, Action::AllDid { step: node.step }, out);
+            }
             Step::Park => self.rounds(s, node, PARKED, out),
             step => {
                 if self.enabled(s, step) {
@@ -141,12 +145,12 @@ impl Machine {
                 self.data(s, DataStore::Bytes(node.record), self.world.unfenced != Some(Unfenced::Record));
             }
             Step::Announce { .. } => match self.world.unfenced {
-                Some(Unfenced::Announce) => self.data(s, DataStore::Flag(true), false),
+                Some(Unfenced::Announce) => self.data(s, DataStore::Flag(node.record), false),
                 // Announced without the order that should make the record visible before. x86-64 knows no such atomic.
-                Some(Unfenced::Record) if self.isa() != IsaId::X86 => s.apply(DataStore::Flag(true)),
-                _ => self.data(s, DataStore::Flag(true), true),
+                Some(Unfenced::Record) if self.isa() != IsaId::X86 => s.apply(DataStore::Flag(node.record)),
+                _ => self.data(s, DataStore::Flag(node.record), true),
             },
-            Step::Withdraw => self.data(s, DataStore::Flag(false), true),
+            Step::Withdraw => self.data(s, DataStore::Flag(0), true),
             Step::Pause if self.world.bounded_staleness => {
                 let text = s.text;
                 s.threads = s.threads.map(|th| self.synchronise(th, text));
