@@ -29,6 +29,7 @@ pub mod mutate;
 pub mod nmi;
 pub mod parallel;
 mod places;
+pub mod profile;
 pub mod property;
 pub mod reduce;
 pub mod report;

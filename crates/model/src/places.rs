@@ -25,6 +25,8 @@ pub(crate) mod a64 {
     pub(crate) const NOP: u32 = 0xd503_201f;
     /// MOV X9, X30
     pub(crate) const MOV: u32 = 0xaa1e_03e9;
+    /// MOV X10, X30
+    pub(crate) const MOV_TOO: u32 = 0xaa1e_03ea;
     pub(crate) const BL: u32 = 0x9400_0048;
     pub(crate) const BL_TOO: u32 = 0x9400_0088;
     pub(crate) const B: u32 = 0x1400_0048;

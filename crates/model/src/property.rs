@@ -30,6 +30,8 @@ pub enum Violation {
     WrongEffect,
     /// The table was withdrawn while a handler decided by it.
     TableInUse,
+    /// The call returned and an NMI may still read the record.
+    RecordInUse,
     /// A store went to text that was not opened.
     Fault,
     /// The call returned and the text was still writable.
@@ -62,6 +64,7 @@ impl Violation {
             Self::Deadlock => "deadlock: the patcher can never finish",
             Self::WrongEffect => "wrong effect: the answer to the trap is neither form's",
             Self::TableInUse => "the trap table is withdrawn while a handler decides by it",
+            Self::RecordInUse => "the call returned while an NMI may still read the record",
             Self::Fault => "fault: the text was not writable",
             Self::LeftWritable => "the call returned and left the text writable",
             Self::LeftParked => "the call returned and left threads parked",

@@ -1,10 +1,10 @@
 //! What is explored: sites, the batches performed on them, and the world around.
 
 use serde::Serialize;
-use textpoke_core::isa::{Aarch64, Isa, Riscv64, X86_64};
 use textpoke_core::{Direction, Kind, Run, Site, Step};
 
 use crate::nmi::Nmi;
+pub use crate::profile::{Fetch, IsaId, Profile};
 
 /// A site and what stands there in truth, which the protocol need not know.
 #[derive(Clone, Copy, Debug)]
@@ -126,125 +126,6 @@ impl Scenario {
     }
 }
 
-/// An instruction set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum IsaId {
-    /// x86-64.
-    X86,
-    /// AArch64.
-    Arm,
-    /// RISC-V.
-    Riscv,
-}
-
-impl IsaId {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::X86, Self::Arm, Self::Riscv];
-
-    /// The name on the command line and in protocol files.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::X86 => X86_64::NAME,
-            Self::Arm => Aarch64::NAME,
-            Self::Riscv => Riscv64::NAME,
-        }
-    }
-
-    /// Whose promises there are, the weakest first.
-    pub const fn profiles(self) -> &'static [Profile] {
-        match self {
-            Self::X86 => &[Profile::Intel, Profile::Amd],
-            Self::Arm => &[Profile::Arm, Profile::ArmIdc, Profile::ArmDic],
-            Self::Riscv => &[Profile::Ziccif, Profile::Ziccid],
-        }
-    }
-
-    /// The trap instruction.
-    pub const fn trap(self) -> &'static [u8] {
-        match self {
-            Self::X86 => X86_64::TRAP,
-            Self::Arm => Aarch64::TRAP,
-            Self::Riscv => Riscv64::TRAP,
-        }
-    }
-}
-
-/// What instruction fetch may see, by whose book.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Profile {
-    /// AMD APM vol. 2 §7.6.1: fetch reads aligned quadwords of coherent memory, each instruction by itself, in order,
-    /// some instructions ahead.
-    Amd,
-    /// Intel SDM vol. 3: nothing is promised. Each byte is any value that stood there since this CPU last synchronised.
-    Intel,
-    /// Arm ARM DDI 0487 with `CTR_EL0.{IDC,DIC}` = 0: stores reach fetch through a data cache that must be cleaned and
-    /// instruction caches that must be invalidated, then by context synchronisation.
-    #[serde(rename = "arm64")]
-    Arm,
-    /// The same with IDC = 1: nothing to clean.
-    #[serde(rename = "arm64-idc")]
-    ArmIdc,
-    /// The same with IDC = DIC = 1: nothing to invalidate either.
-    #[serde(rename = "arm64-dic")]
-    ArmDic,
-    /// RISC-V with Ziccif alone: aligned fetches are atomic; which store they see, in any order, is open until FENCE.I.
-    Ziccif,
-    /// RISC-V with Ziccid: fetches see memory in order, some instructions ahead.
-    Ziccid,
-}
-
-/// How a profile's fetch is modelled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fetch {
-    /// A queue of instructions, each read in aligned granules of so many bytes of coherent memory, in order.
-    Queue(u8),
-    /// A set of values for each lane; synchronising leaves the present one.
-    Set,
-    /// Two sets: what the instruction cache may yield, and what the pipeline may hold of it. Maintenance shrinks the
-    /// first, synchronising makes the second the first.
-    Caches,
-}
-
-impl Profile {
-    /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Intel, Self::Amd, Self::Arm, Self::ArmIdc, Self::ArmDic, Self::Ziccif, Self::Ziccid];
-
-    /// The name on the command line and in tables.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Amd => "amd",
-            Self::Intel => "intel",
-            Self::Arm => "arm64",
-            Self::ArmIdc => "arm64-idc",
-            Self::ArmDic => "arm64-dic",
-            Self::Ziccif => "ziccif",
-            Self::Ziccid => "ziccid",
-        }
-    }
-
-    /// The instruction set.
-    pub const fn isa(self) -> IsaId {
-        match self {
-            Self::Amd | Self::Intel => IsaId::X86,
-            Self::Arm | Self::ArmIdc | Self::ArmDic => IsaId::Arm,
-            Self::Ziccif | Self::Ziccid => IsaId::Riscv,
-        }
-    }
-
-    /// How its fetch is modelled.
-    pub const fn fetch(self) -> Fetch {
-        match self {
-            Self::Amd => Fetch::Queue(8),
-            Self::Ziccid => Fetch::Queue(4),
-            Self::Intel | Self::Ziccif => Fetch::Set,
-            Self::Arm | Self::ArmIdc | Self::ArmDic => Fetch::Caches,
-        }
-    }
-}
-
 /// How long there is somebody who answers traps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -356,6 +237,9 @@ pub struct World {
     pub foreign: bool,
     /// So many steps may fail, each after any part of its work; 0 to 2.
     pub failures: u8,
+    /// Whether the caller goes on with the next batch when the first was undone, and only then; else it tries the same
+    /// again.
+    pub gives_up: bool,
     /// The patcher may be killed at any moment; another one repairs.
     pub killed: bool,
     /// What that one does.
@@ -393,6 +277,7 @@ impl World {
             own_traps: false,
             foreign: false,
             failures: 0,
+            gives_up: false,
             killed: false,
             repairer: Repairer::Thorough,
             grain: Grain::Unit,

@@ -189,7 +189,11 @@ impl<'p> Builder<'p> {
         let behind = if matches!(step, Step::Undo(_)) { dir.opposite() } else { dir };
         if let Step::Done(verdict) = step {
             node.ok = match verdict {
+                Verdict::Performed(_) if self.scenario.world.gives_up && from.batch == 0 => NONE,
                 Verdict::Performed(_) => self.begin(from.batch + 1, from.failures, from.kill)?,
+                Verdict::Undone(_) if from.failures < from.allowed && self.scenario.world.gives_up => {
+                    self.begin(from.batch + 1, from.failures, from.kill)?
+                }
                 // Out of bad luck: the caller tries again.
                 Verdict::Undone(_) if from.failures < from.allowed => {
                     self.begin(from.batch, from.failures, from.kill)?

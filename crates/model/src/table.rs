@@ -13,6 +13,8 @@ use crate::scenario::Profile;
 pub struct Entry {
     /// The row of the digest, or what of our own it is.
     pub row: &'static str,
+    /// Whether it is one of those in which a protocol that runs live meets everything that may go wrong.
+    pub sweep: bool,
     /// The report.
     pub report: Report,
     /// The verdict that was written down beforehand.
@@ -85,7 +87,7 @@ impl Row {
                 verdict.split(", 0").next().unwrap_or_default().into()
             }
         };
-        Entry { row: self.digest, report, expected, agrees }
+        Entry { row: self.digest, sweep: self.sweep, report, expected, agrees }
     }
 }
 

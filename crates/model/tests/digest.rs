@@ -1,4 +1,4 @@
-//! What the literature says about x86-64, reproduced.
+//! What the literature says, reproduced.
 
 use textpoke_core::isa::X86_64;
 use textpoke_core::{Direction, Kind, Plan, Site};
@@ -24,8 +24,8 @@ fn every_row_names_a_check_and_every_check_has_a_row() {
 
 #[test]
 fn a_counterexample_ends_in_its_violation_when_it_is_replayed() {
-    for profile in [Profile::Intel, Profile::Amd] {
-        for check in checks() {
+    for check in checks() {
+        for &profile in check.isas.iter().flat_map(|isa| isa.profiles()) {
             let options = Options::new(profile).cpus(3);
             let report = quiet(check.name, &options);
             let Verdict::Unsafe { violation, length } = report.verdict else { continue };
@@ -65,15 +65,18 @@ fn amds_own_three_cases() {
 
 #[test]
 fn verdicts_do_not_depend_on_processors_or_on_the_depth_of_the_queue() {
-    for profile in [Profile::Intel, Profile::Amd] {
-        for check in checks() {
+    for check in checks() {
+        for &profile in check.isas.iter().flat_map(|isa| isa.profiles()) {
             let kind = |options: &Options| match quiet(check.name, options).verdict {
                 Verdict::Unsafe { violation, .. } => Some(violation),
                 Verdict::Safe { .. } => None,
                 other => panic!("{}: {other}", check.name),
             };
             let two = kind(&Options::new(profile));
-            assert_eq!(two, kind(&Options::new(profile).cpus(3)), "{}", check.name);
+            // Its point is that there is one NMI; with a third CPU there are two.
+            if check.name != "nmi-as-written-one" {
+                assert_eq!(two, kind(&Options::new(profile).cpus(3)), "{} {}", check.name, profile.name());
+            }
             let shallow = Options { queue: 1, ..Options::new(profile) };
             assert_eq!(two, kind(&shallow), "{} with a queue of one", check.name);
         }
@@ -115,4 +118,24 @@ fn reports_are_json() {
     assert_eq!(json["violation"], "mid-instruction");
     assert_eq!(json["length"], 10);
     assert_eq!(json["trace"]["lines"].as_array().unwrap().len(), 10);
+}
+
+#[test]
+fn a_check_for_other_instruction_sets_is_refused_by_name() {
+    let error = check("plant", &Options::new(Profile::Intel), &mut |_, _| {}).unwrap_err().to_string();
+    assert!(error.contains("plant") && error.contains("x86-64"), "{error}");
+}
+
+/// Whatever AArch64's better caches let happen, the plainest lets happen, too; Ziccif and Ziccid likewise. The mutants are
+/// tried by the weaker books alone because of it.
+#[test]
+fn a_stronger_book_adds_no_violation() {
+    for (weak, strong) in
+        [(Profile::Arm, Profile::ArmIdc), (Profile::ArmIdc, Profile::ArmDic), (Profile::Ziccif, Profile::Ziccid)]
+    {
+        for check in checks().filter(|c| c.isas.contains(&weak.isa())) {
+            let safe = |profile| matches!(quiet(check.name, &Options::new(profile)).verdict, Verdict::Safe { .. });
+            assert!(safe(strong) || !safe(weak), "{} by {}", check.name, strong.name());
+        }
+    }
 }

@@ -47,6 +47,8 @@ pub struct Row {
     pub whole_writes: bool,
     /// How many NMIs each CPU takes; as the check has it if not given.
     pub nmis: Option<u8>,
+    /// Whether it is one of those in which a protocol that runs live meets everything that may go wrong.
+    pub sweep: bool,
     /// Only with `--deep`.
     pub deep: bool,
     /// The verdict.
@@ -66,6 +68,7 @@ const fn row(digest: &'static str, check: &'static str, profile: Profile, expect
         own_traps: false,
         whole_writes: true,
         nmis: None,
+        sweep: false,
         deep: false,
         expect,
     }
@@ -108,7 +111,8 @@ pub fn rows(deep: bool) -> Vec<Row> {
     if deep {
         // The verdicts of the digest do not depend on the number of processors; nor must ours.
         for cpus in [3, 4] {
-            for &r in &written {
+            // One NMI is what this one is about: more CPUs have more.
+            for &r in written.iter().filter(|r| r.check != "nmi-as-written-one") {
                 let expect = match r.expect {
                     Expect::Safe => Expect::Safe,
                     Expect::Unsafe(violation, _) => Expect::Unsafe(violation, None),
@@ -130,7 +134,7 @@ fn built_in(kind: Kind, profile: Profile) -> Vec<Row> {
         (Profile::Intel, Kind::ShortJump) => "short_jump-half",
         _ => kind.name(),
     };
-    let plain = Row { whole_writes: false, ..row("built in", check, profile, SAFE) };
+    let plain = Row { whole_writes: false, sweep: true, ..row("built in", check, profile, SAFE) };
     let with = |digest, cpus, sites| Row { digest, shape: Shape { cpus, sites, ..plain.shape }, ..plain };
     let mut rows = Vec::new();
     for (cpus, sites) in [(2, 1), (2, 2), (2, 3), (3, 1), (3, 2), (4, 1), (4, 2)] {

@@ -195,6 +195,11 @@ impl Machine {
         if s.misc & PARKING != 0 {
             return Err(Violation::LeftParked);
         }
+        // The live protocol's record is the borrowed plan; the others' buffers stay for good.
+        let helps = |th: &Thread| matches!(th.visit(), Visit::Address | Visit::Bytes | Visit::Writes);
+        if s.misc & TWO_BUFFERS != 0 && (s.announced() != 0 || s.threads.iter().any(helps)) {
+            return Err(Violation::RecordInUse);
+        }
         if s.misc & OPEN != 0 {
             return Err(Violation::LeftWritable);
         }
