@@ -90,6 +90,8 @@ pub enum Action {
     Stores {
         /// Index into the script's pieces.
         piece: u16,
+        /// An NMI does it.
+        nmi: bool,
     },
     /// Writes the record for NMIs: the address, then the bytes.
     Records {

@@ -3,20 +3,16 @@
 //! The patcher's side is [`textpoke_core::Run`], called step by step; the trap side is [`textpoke_core::trap::resolve`].
 //! Each step gets the *weakest* effect that `docs/contract.md` allows: a store becomes visible piece by piece, a
 //! synchronisation reaches one CPU after the other, a step that fails may have done any part of its work, and the patcher
-//! may be killed. Between two of these moments any thread may fetch, execute, trap, be caught by a signal, or do nothing
-//! for as long as it likes. What instruction fetch may see is one of two books' promises: AMD's or Intel's.
+//! may be killed. Between two of these moments any thread may fetch, execute, trap, be caught by a signal, an NMI may come
+//! in, or nothing may happen for as long as it likes. What instruction fetch may see is one of seven books' promises
+//! ([`Profile`]): AMD's and Intel's, Arm's with three kinds of caches, RISC-V's with and without Ziccid.
 //!
 //! Exploring is breadth first, so that a counterexample is one of the shortest. A verdict names its assumptions, and
-//! [`property::Sometimes`] guards it against being vacuous.
+//! [`property::Sometimes`] guards it against being vacuous. `docs/protocols/README.md` says where this is too careful,
+//! where too trusting, and why fewer states are enough.
 //!
-//! # Where it is too careful, and where too trusting
-//!
-//! Too careful (it may object to what no machine does): Intel's bytes are any of those since the last synchronisation, new
-//! before old included; a trap's return does not synchronise. Too trusting (outside of the model): data accesses are
-//! sequentially consistent, so that the order of the handler's reads and the journal's writes is not checked here; the
-//! trap handler is not interrupted by program code; threads are not created or ended; nobody else patches.
-//!
-//! Reading order: [`scenario`], [`machine`] (`patcher`, `x86`, `thread`, `trap`), [`explore`], [`variants`], [`expected`].
+//! Reading order: [`scenario`], [`profile`], [`machine`] (`patcher`, `store`, `fetch`, `thread`, `trap`, `nmi`),
+//! [`explore`], [`variants`], [`expected`].
 
 pub mod action;
 pub mod assume;

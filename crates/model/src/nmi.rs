@@ -13,6 +13,8 @@ pub struct Nmi {
     pub others: bool,
     /// What they do first.
     pub entry: Entry,
+    /// Whether it reads the record behind the announcement, as acquiring it makes it; else the record may be read first.
+    pub acquires: bool,
     /// Whether an NMI that interrupts an NMI, which is possible once a trap in the first returned, is survived.
     pub nests: bool,
 }
@@ -52,6 +54,6 @@ impl Entry {
 impl Nmi {
     /// As the live protocol has it: one on every CPU, the patcher's included.
     pub const fn new(entry: Entry) -> Self {
-        Self { each: 1, own: true, others: true, entry, nests: true }
+        Self { each: 1, own: true, others: true, entry, acquires: true, nests: true }
     }
 }

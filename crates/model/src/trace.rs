@@ -171,12 +171,13 @@ fn words<const N: usize>(machine: &Machine, action: Action, s: &State<N>) -> Str
         Action::Performs { step: Step::Retire, .. } => "retires: withdraws the table".into(),
         Action::Performs { step: Step::Done(_), .. } => "returns: withdraws the table".into(),
         Action::Performs { step, .. } => step_name(step).into(),
-        Action::Stores { piece } => {
+        Action::Stores { piece, nmi } => {
             let p = &machine.script.pieces[usize::from(piece)];
             let spot = Spot { site: p.site, offset: p.offset, came: 0 };
             let lane = machine.text.lane(usize::from(p.site), usize::from(p.offset));
             let bytes = values(machine, spot, 0, p.len, (p.value >> (2 * lane)) as u16);
-            format!("stores {bytes} at {}", place(machine, p.site, p.offset))
+            let who = if nmi { "NMI: " } else { "" };
+            format!("{who}stores {bytes} at {}", place(machine, p.site, p.offset))
         }
         Action::Asks { step: Step::SyncCores } => "asks all to synchronise".into(),
         Action::Asks { .. } => "asks all to park".into(),

@@ -21,6 +21,10 @@ impl Machine {
         if th.visit() == Visit::None {
             let mut to = *s;
             to.threads[t] = self.redirect(th.interrupted());
+            if self.world.nmi.is_some_and(|nmi| !nmi.acquires) {
+                let (addresses, bytes) = s.records();
+                to.threads[t] = to.threads[t].with_record(addresses & bytes);
+            }
             if th.is(PATCHER) {
                 // It sees its own CPU's stores; so must all others that it can meet from now on.
                 to.drain();
@@ -67,6 +71,11 @@ impl Machine {
                     Entry::AsWritten => (NmiStep::Counts, Visit::Counted),
                     Entry::Atomic => (NmiStep::Enters { announced }, helps(announced)),
                     Entry::Visit => {
+                        let read_early = !world.acquires && announced && th.record() & s.announced() == 0;
+                        if read_early {
+                            let step = Action::Nmi { step: NmiStep::Enters { announced } };
+                            return out.take(who, step, Err(Violation::Mismatched));
+                        }
                         // The announcement says which buffer.
                         to.threads[t] = th.with_record(s.announced());
                         (NmiStep::Enters { announced }, self.live_entry(announced))
@@ -98,7 +107,7 @@ impl Machine {
                     // It may have left the patcher nothing to do.
                     let settled = self.settle(&mut to);
                     let number = self.script.records[usize::from(th.record()) - 1].0 + index;
-                    return out.take(who, Action::Stores { piece: number }, settled.map(|()| to));
+                    return out.take(who, Action::Stores { piece: number, nmi: true }, settled.map(|()| to));
                 }
                 None if world.entry == Entry::Visit => {
                     self.maintain(&mut to, Some(t));

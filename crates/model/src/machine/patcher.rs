@@ -226,7 +226,7 @@ impl Machine {
             if !pending || is_there(piece, s.text) {
                 continue;
             }
-            let action = Action::Stores { piece: from + i };
+            let action = Action::Stores { piece: from + i, nmi: false };
             if self.world.foreign {
                 out.take(0, action, Err(Violation::ForeignLost));
                 return;

@@ -5,7 +5,7 @@
 use textpoke_core::protocol::nmi_assist;
 use textpoke_core::{Direction, Kind, Phase, Step, Unit};
 
-use super::{ALL, Check, Shape, X86, custom, scenario, there_and_back, with, without};
+use super::{ALL, Check, Shape, WORDS, X86, custom, scenario, there_and_back, with, without};
 use crate::nmi::{Entry, Nmi};
 use crate::places::{a64, switch, word};
 use crate::property::Sometimes::*;
@@ -132,6 +132,18 @@ pub(super) const CHECKS: &[Check] = &[
                 w.nmi = Some(Nmi::new(Entry::Visit));
                 w.unfenced = Some(Unfenced::Record);
             })
+        },
+    },
+    Check {
+        name: "nmi-reads-early",
+        title: "the live protocol, where an NMI may read the record before the announcement",
+        built_in: None,
+        isas: WORDS,
+        sometimes: &[Performed],
+        build: |s| {
+            let places = parked(s, PLAIN, Nmi::new(Entry::Visit)).sets.remove(0);
+            let all = scenario(s, places, there_and_back(Kind::NmiAssist));
+            with(all, |w| w.nmi = Some(Nmi { acquires: false, ..Nmi::new(Entry::Visit) }))
         },
     },
     Check {
