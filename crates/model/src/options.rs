@@ -138,6 +138,14 @@ impl Options {
         s
     }
 
+    /// What a check is under these options, with the step that is left out.
+    pub fn title(&self, check: &Check) -> String {
+        match &self.without {
+            Some(step) => format!("without \"{step}\": {}", check.title),
+            None => check.title.into(),
+        }
+    }
+
     /// The check with this name and its scenario under these options, the step to be left out left out.
     pub fn prepare(&self, name: &str) -> Result<(&'static Check, Scenario), Unknown> {
         let check = Check::find(name).ok_or_else(|| Unknown::Check(name.into()))?;

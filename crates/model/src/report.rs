@@ -112,13 +112,8 @@ impl std::error::Error for Unknown {}
 /// Checks one thing by name.
 pub fn check(name: &str, options: &Options, progress: Progress<'_>) -> Result<Report, Unknown> {
     let (check, scenario) = options.prepare(name)?;
-    let title = match &options.without {
-        Some(step) => format!("without \"{step}\": {}", check.title),
-        None => check.title.into(),
-    };
-    let report = run(name, &title, check.sometimes, &scenario, options, progress);
-    let with = report.with.into_iter().chain((options.nmis == Some(0)).then_some("no NMIs")).collect();
-    Ok(Report { options: Some(options.clone()), with, ..report })
+    let report = run(name, &options.title(check), check.sometimes, &scenario, options, progress);
+    Ok(Report { options: Some(options.clone()), ..report })
 }
 
 /// The same with one step left out of every batch that has it, named as in `--print`, for instance `sync cores 2`.
@@ -153,7 +148,7 @@ pub fn run(
         profile: scenario.world.profile,
         cpus: scenario.cpus,
         sites: scenario.sets.first().map_or(0, |places| places.len() as u8),
-        with: with(scenario),
+        with: with(scenario, options),
         verdict: Verdict::TooBig,
         assumptions: crate::assume::assumptions(scenario),
         states: 0,
@@ -220,7 +215,8 @@ fn fill<const N: usize>(
     };
 }
 
-fn with(s: &Scenario) -> Vec<&'static str> {
+/// What else is to be said about a scenario and the options that it came from.
+pub fn with(s: &Scenario, options: &Options) -> Vec<&'static str> {
     let w = &s.world;
     let all = [
         (w.handler == Handler::Leaves, "the handler leaves with the batch"),
@@ -234,6 +230,7 @@ fn with(s: &Scenario) -> Vec<&'static str> {
         (w.queue == 1 && matches!(w.profile.fetch(), Fetch::Queue(_)), "nothing fetched ahead"),
         (!w.cmodx, "any instruction may change live"),
         (w.bounded_staleness, "waiting is long enough"),
+        (options.nmis == Some(0), "no NMIs"),
     ];
     all.into_iter().filter(|(on, _)| *on).map(|(_, text)| text).chain(w.nmi.map(nmis)).collect()
 }
