@@ -191,9 +191,8 @@ mod tests {
 
     #[test]
     fn words_are_one_piece_and_traps_are_seen() {
-        for (profile, brk) in [(Profile::Arm, "d4200000"), (Profile::Ziccid, "00100073")] {
-            let trace = without("breakpoint", "sync cores 3", &Options::new(profile), &mut |_, _| {}).unwrap().trace;
-            let trace = trace.unwrap_or_else(|| of("publish-no-barrier", &Options::new(profile)));
+        for (profile, brk) in [(Profile::Arm, "d42e8e00"), (Profile::Ziccif, "00100073")] {
+            let trace = of("park-wait", &Options::new(profile));
             let coloured = render(&trace, profile.isa(), 100, Paint::always());
             assert!(coloured.contains(&format!("\x1b[33m{brk}\x1b[0m")), "{coloured}");
         }

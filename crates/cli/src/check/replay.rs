@@ -146,7 +146,7 @@ impl Replayed {
         {
             out += &interleaving::render(walk, options.shape.isa(), width, paint);
             if let Ending::Violated(violation) = walk.ending {
-                out += &report::violated(violation, paint);
+                out += &report::violated(violation, width, paint);
             }
         }
         out

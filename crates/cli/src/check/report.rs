@@ -15,6 +15,8 @@ use crate::text::{self, Paint};
 
 /// Where the facts begin.
 const INDENT: usize = 12;
+/// Where it is said what went wrong.
+const VIOLATED: usize = 6;
 
 /// The report on a scenario, which was explored within so many bytes of memory.
 #[must_use]
@@ -24,7 +26,7 @@ pub fn render(scenario: &Scenario, memory: usize, report: &Report, width: usize,
     let _ = writeln!(out, "\n  {}\n", headline(report, memory, paint));
     if let Some(trace) = &report.trace {
         out += &interleaving::render(trace, report.profile.isa(), width, paint);
-        out += &violated(trace.violation, paint);
+        out += &violated(trace.violation, width, paint);
         out.push('\n');
     }
     if matches!(report.verdict, Verdict::Safe { .. } | Verdict::Vacuous { .. }) {
@@ -37,11 +39,16 @@ pub fn render(scenario: &Scenario, memory: usize, report: &Report, width: usize,
     out + &figures(report, width, paint)
 }
 
-/// The line below an interleaving: what has gone wrong.
+/// What stands below an interleaving: what has gone wrong.
 #[must_use]
-pub fn violated(violation: Violation, paint: Paint) -> String {
+pub fn violated(violation: Violation, width: usize, paint: Paint) -> String {
     let number = violation.number().map(|n| format!("{n}, ")).unwrap_or_default();
-    format!("   {} {}\n", paint.red("=>"), paint.red(&(number + violation.sentence())))
+    let lines = wrap(&(number + violation.sentence()), width.saturating_sub(VIOLATED));
+    let line = |(i, line): (usize, &String)| {
+        let arrow = if i == 0 { paint.red("=>") } else { "  ".into() };
+        format!("{:>3}{arrow} {}\n", "", paint.red(line))
+    };
+    lines.iter().enumerate().map(line).collect()
 }
 
 /// What a scenario is about: rules, processors, sites.
@@ -60,7 +67,7 @@ pub fn facts(scenario: &Scenario, with: &[&str], width: usize, paint: Paint) -> 
         let versions: Vec<&Place> = scenario.sets.iter().map(|places| &places[i]).collect();
         let label = if sites == 1 { "site".into() } else { format!("site {}", interleaving::name(i)) };
         let boundary = match boundary(versions[0], profile.isa(), lane) {
-            Some((_, unit)) if i == 0 => paint.dim(&format!("    (| is a {unit}-byte boundary)")),
+            Some((_, unit)) if i == 0 => paint.dim(&format!("    (| is a boundary of {unit} bytes)")),
             _ => String::new(),
         };
         let _ = writeln!(out, "{:<INDENT$}{}{boundary}", format!("  {label}"), forms(&versions, profile.isa(), lane));

@@ -31,7 +31,7 @@ struct Columns {
 
 impl Columns {
     /// Everything in a line but what the row is about and the time, gaps included; and the time.
-    const FIXED: [usize; 2] = [59, 9];
+    const FIXED: [usize; 2] = [60, 9];
 
     fn new(width: usize) -> Self {
         let [fixed, time] = Self::FIXED;

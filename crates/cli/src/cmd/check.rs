@@ -17,7 +17,7 @@ use crate::text::{self, Paint, parse_size};
 /// Shown under `--help`.
 pub const EXAMPLES: &str = "\
 Examples:
-  textpoke check --all                                every row of the table, in a few seconds
+  textpoke check --all                                every row of the table, on all instruction sets
   textpoke check breakpoint --cpus 4 --sites 2
   textpoke check breakpoint --without 'sync cores 2'  what that step is for
   textpoke check two-nops --isa aarch64               why two live NOPs are no place for two instructions
