@@ -140,10 +140,10 @@ impl Replayed {
             };
             let _ = writeln!(out, "  {} {}", paint.yellow("differs"), hang("", 10, &text, width).trim());
         }
-        out.push('\n');
         if let Ok(walk) = &self.walk
             && (!walk.lines.is_empty() || matches!(walk.ending, Ending::Violated(_)))
         {
+            out.push('\n');
             out += &interleaving::render(walk, options.shape.isa(), width, paint);
             if let Ending::Violated(violation) = walk.ending {
                 out += &report::violated(violation, width, paint);

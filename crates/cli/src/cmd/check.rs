@@ -30,7 +30,7 @@ Examples:
 
 What is explored are the objects that patch live. Nothing is sampled: every interleaving of stores,
 fetches, traps, signals, NMIs and failures is tried, under what the manuals of AMD, Intel, Arm and
-RISC-V promise about instruction fetch. What is not said is taken from the check: --list shows them.
+RISC-V promise about instruction fetch.
 
 Exit codes:
   0  safe; with --all and --deep: every verdict is the expected one; with --replay: it goes wrong again
