@@ -204,7 +204,14 @@ impl Machine for FromOutside<'_> {
                 self.keeper.set_table(None);
                 Ok(())
             }
-            Step::Store { .. } | Step::Park | Step::Unpark => Err(Cause::Unsupported),
+            Step::Store { .. }
+            | Step::Park
+            | Step::Unpark
+            | Step::Record
+            | Step::Announce { .. }
+            | Step::Withdraw
+            | Step::AwaitNmis
+            | Step::Pause => Err(Cause::Unsupported),
         }
     }
 }

@@ -2,6 +2,9 @@
 
 mod support;
 
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
 use serde_json::Value;
 use support::{refusal, stdout, textpoke};
 
@@ -9,6 +12,21 @@ use support::{refusal, stdout, textpoke};
 fn check(args: &[&str]) -> (String, i32) {
     let output = textpoke(&[&["check"], args].concat());
     (String::from_utf8(output.stdout).unwrap(), output.status.code().unwrap())
+}
+
+/// The same with something on standard input.
+fn fed(args: &[&str], input: &str) -> (String, String, i32) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_textpoke"))
+        .args([&["check"], args].concat())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (text(output.stdout), text(output.stderr), output.status.code().unwrap())
 }
 
 fn json(args: &[&str]) -> (Value, i32) {
@@ -37,6 +55,104 @@ fn an_unsafe_one_shows_the_interleaving() {
     assert!(rows[1].contains("stores e8 at +0") && rows[1].ends_with("e8 1f 44 00 00"), "{text}");
     assert!(rows[2].ends_with("executes e8 1f 44 00 00 at +0"), "{text}");
     assert!(rows[3].contains("=> V1, torn instruction"), "{text}");
+}
+
+#[test]
+fn every_instruction_set_has_its_rules() {
+    let profiles = |args: &[&str]| {
+        let (document, code) = json(args);
+        let reports = document["reports"].as_array().unwrap().clone();
+        (reports.iter().map(|r| r["profile"].as_str().unwrap().to_string()).collect::<Vec<_>>().join(" "), code)
+    };
+    assert_eq!(profiles(&["breakpoint"]), ("intel amd".into(), 0));
+    assert_eq!(profiles(&["breakpoint", "--isa", "arm64"]), ("arm64 arm64-idc arm64-dic".into(), 0));
+    assert_eq!(profiles(&["breakpoint", "--isa", "RISCV"]), ("ziccif ziccid".into(), 0));
+    assert_eq!(profiles(&["breakpoint", "--profile", "ziccid"]), ("ziccid".into(), 0));
+    assert_eq!(profiles(&["two-nops"]), ("arm64 arm64-idc arm64-dic ziccif ziccid".into(), 1));
+    let (text, _) = check(&["two-nops", "--profile", "ziccif"]);
+    assert!(
+        text.contains("  site      00000013, 00000013  ->  00001297, 00000013  ->  00001297, 008282e7\n"),
+        "{text}"
+    );
+    assert!(text.contains("\n   => V2, mixed pair"), "{text}");
+    let (text, _) = check(&["two-nops", "--isa", "aarch64"]);
+    assert_eq!(text.matches("=> V6, not live: ").count(), 3, "{text}");
+    assert!(text.contains("   1  stores aa1e03e9 at +0  ") && text.lines().all(|l| l.chars().count() <= 100), "{text}");
+}
+
+#[test]
+fn nmis_come_where_they_are_asked_for() {
+    // What parking does not stop; and each CPU takes one, the patcher's too.
+    assert_eq!(check(&["park"]).1, 0);
+    let (text, code) = check(&["park", "--nmis", "1", "--profile", "intel"]);
+    assert!(
+        code == 1 && text.contains("  with      an NMI on each CPU\n") && text.contains("NMI: executes "),
+        "{text}"
+    );
+    assert_eq!(check(&["nmi_assist", "--nmis", "2", "--profile", "ziccif"]).1, 0);
+    let (text, code) = check(&["nmi-as-written", "--profile", "intel"]);
+    assert!(code == 1 && text.contains("UNSAFE in 13 transitions"), "{text}");
+    let (text, code) = check(&["nmi-as-written", "--profile", "intel", "--nmis", "0"]);
+    assert!(code == 0 && text.contains("  with      no NMIs\n"), "{text}");
+}
+
+#[test]
+fn counterexamples_are_walked_again() {
+    let args = ["breakpoint", "--without", "sync-cores", "--sites", "2", "--cpus", "3", "--nmis", "1"];
+    let (written, _, code) = fed(&[&args[..], &["--json"]].concat(), "");
+    assert_eq!(code, 1);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.json");
+    std::fs::write(&path, &written).unwrap();
+    let path = path.to_str().unwrap();
+    let (text, code) = check(&["--replay", path]);
+    assert_eq!((code, text.matches("  REPRODUCED in ").count()), (0, 2), "{text}");
+    // What is printed is what was printed then.
+    let (before, _) = check(&args);
+    let steps = |text: &str| {
+        let number = |line: &str| line.get(..4).is_some_and(|n| n.trim().parse::<u8>().is_ok());
+        let steps = text.lines().filter(|line| number(line) && !line.contains(" states, "));
+        steps.map(String::from).collect::<Vec<_>>()
+    };
+    assert!(steps(&before).len() > 10);
+    assert_eq!(steps(&text), steps(&before));
+    let (document, code) = json(&["--replay", path]);
+    assert_eq!((code, &document["reproduced"]), (0, &Value::Bool(true)));
+    assert_eq!(document["replays"][0]["ended"], document["replays"][0]["recorded"]);
+
+    let mut document: Value = serde_json::from_str(&written).unwrap();
+    document["reports"][0]["options"]["without"] = Value::Null;
+    let (text, _, code) = fed(&["--replay", "-"], &document.to_string());
+    assert!(code == 1 && text.contains("  NOT REPRODUCED ") && text.contains("  REPRODUCED in "), "{text}");
+    document["reports"][0]["trace"]["lines"][2]["choice"] = 1000.into();
+    let (text, _, code) = fed(&["--replay", "-"], &document.to_string());
+    assert!(code == 1 && text.contains("transition 3 is to be choice 1000"), "{text}");
+    document["reports"][0]["options"]["shape"]["profile"] = "vax".into();
+    let (_, errors, code) = fed(&["--replay", "-"], &document.to_string());
+    assert_eq!((code, errors.lines().count()), (2, 1), "{errors}");
+    assert!(errors.contains("standard input: ") && errors.contains("unknown variant `vax`"), "{errors}");
+    let missing = refusal(&["check", "--replay", "/nowhere/x.json"], 2);
+    assert_eq!(missing, "textpoke: cannot read /nowhere/x.json: it does not exist\n");
+}
+
+#[test]
+fn every_counterexample_of_every_check_is_reproduced() {
+    let (list, _) = json(&["--list"]);
+    let mut walked = 0;
+    for check in list.as_array().unwrap() {
+        for isa in check["isas"].as_array().unwrap() {
+            let (name, isa) = (check["name"].as_str().unwrap(), isa.as_str().unwrap());
+            let (written, errors, code) = fed(&[name, "--isa", isa, "--json"], "");
+            if code == 0 {
+                continue;
+            }
+            assert_eq!(code, 1, "{name} {isa}: {errors}");
+            let (text, errors, code) = fed(&["--replay", "-"], &written);
+            assert_eq!(code, 0, "{name} {isa}: {text}{errors}");
+            walked += text.matches("  REPRODUCED in ").count();
+        }
+    }
+    assert!(walked > 100, "{walked}");
 }
 
 #[test]
@@ -72,9 +188,27 @@ fn everything_is_as_expected() {
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("all exactly as expected") && !text.contains("NOT AS EXPECTED"), "{text}");
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
-    let (document, code) = json(&["--all"]);
+    for isa in ["x86-64", "aarch64", "riscv64"] {
+        assert!(text.contains(&format!("\n{isa}, as they run live\n")), "{isa}");
+        assert!(
+            text.lines().any(|line| line.starts_with(&format!("  {isa:<9}  ")) && line.contains(" rows: ")),
+            "{isa}"
+        );
+    }
+    for number in ["V1", "V2", "V5", "V6", "V10"] {
+        assert!(
+            text.contains(&format!("unsafe: {number} in ")) && text.contains(&format!("\n  {number:<3}  ")),
+            "{number}"
+        );
+    }
+    let (document, code) = json(&["--all", "--isa", "x86-64"]);
     assert_eq!((code, &document["as_expected"]), (0, &Value::Bool(true)));
     let entries = document["entries"].as_array().unwrap();
+    assert!(entries.iter().all(|e| e["report"]["profile"] == "intel" || e["report"]["profile"] == "amd"));
+    // The table's counterexamples can be walked again like any other.
+    let mut some = document.clone();
+    some["entries"] = entries.iter().take(20).cloned().collect();
+    assert_eq!(fed(&["--replay", "-"], &some.to_string()).2, 0);
     assert!(entries.iter().all(|e| e["agrees"] == true && e["row"].is_string() && e["report"]["states"].is_u64()));
     for name in ["breakpoint", "displace", "word", "short_jump", "naive-copy", "five-nops"] {
         assert!(entries.iter().any(|e| e["report"]["name"] == name), "{name}");
@@ -111,9 +245,21 @@ fn what_is_not_understood_is_refused() {
     assert!(unknown.contains("no check \"int3\"") && unknown.contains("int3-no-sync-2, "), "{unknown}");
     let step = refusal(&["check", "word", "--without", "sync cores 2"], 2);
     assert!(step.contains("word has no step") && step.contains("store whole, maintain, sync cores, "), "{step}");
-    assert!(refusal(&["check", "word", "--isa", "aarch64"], 2).contains("aarch64 is not modelled yet"));
-    assert!(refusal(&["check", "word", "--isa", "vax"], 2).contains("no instruction set \"vax\""));
-    assert!(refusal(&["check"], 2).contains("<NAME|--all|--deep|--list>"));
+    let other = refusal(&["check", "breakpoint", "--profile", "ziccif", "--isa", "aarch64"], 2);
+    assert_eq!(
+        other,
+        "textpoke: ziccif is a profile of riscv64; those of aarch64 are arm64, arm64-idc and arm64-dic\n"
+    );
+    let elsewhere = refusal(&["check", "five-nops", "--isa", "aarch64"], 2);
+    assert!(elsewhere.contains("five-nops is a check for x86-64, not for aarch64"), "{elsewhere}");
+    assert!(
+        refusal(&["check", "two-nops", "--profile", "amd"], 2).contains("a check for aarch64 and riscv64, not for")
+    );
+    assert!(refusal(&["check", "word", "--isa", "vax"], 2).contains("x86-64, aarch64 and riscv64 are modelled"));
+    assert!(refusal(&["check", "word", "--profile", "arm"], 2).contains("arm64, arm64-idc"));
+    assert!(refusal(&["check", "word", "--nmis", "4"], 2).contains("0..=3"));
+    assert!(refusal(&["check"], 2).contains("<NAME|--all|--deep|--list|--replay <FILE>>"));
+    assert!(refusal(&["check", "--replay", "x", "--cpus", "3"], 2).contains("cannot be used with"));
     assert!(refusal(&["check", "word", "--all"], 2).contains("cannot be used with"));
     assert!(refusal(&["check", "--all", "--cpus", "3"], 2).contains("cannot be used with"));
     assert!(refusal(&["check", "word", "--cpus", "1"], 2).contains("2..=5"));

@@ -12,7 +12,7 @@ use crate::reduce::canonical;
 use crate::state::State;
 
 /// Bounds of one exploration.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of memory that states may take.
     pub memory: usize,

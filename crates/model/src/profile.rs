@@ -1,6 +1,6 @@
 //! Instruction sets, and whose promises about instruction fetch are believed.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use textpoke_core::isa::{Aarch64, Isa, Riscv64, X86_64};
 
 /// An instruction set.
@@ -48,7 +48,7 @@ impl IsaId {
 }
 
 /// What instruction fetch may see, by whose book.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Profile {
     /// AMD APM vol. 2 §7.6.1: fetch reads aligned quadwords of coherent memory, each instruction by itself, in order,

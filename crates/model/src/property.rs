@@ -1,9 +1,9 @@
 //! What must never happen, and what must happen sometimes.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A kind of violation; the numbers are those of the digest that the expected verdicts come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Violation {
     /// V1: bytes were executed that are no instruction of either form.

@@ -1,114 +1,18 @@
-//! One check: its options and its report.
+//! One check and its report.
 
 use std::fmt;
 
 use serde::Serialize;
 use textpoke_core::Step;
 
-use crate::explore::{End, Limits, Progress, explore};
+use crate::explore::{End, Progress, explore};
 use crate::machine::Machine;
-use crate::nmi::{Entry, Nmi};
+use crate::nmi::Nmi;
+pub use crate::options::Options;
 use crate::property::{Sometimes, Violation};
-use crate::scenario::{Fetch, Grain, Handler, Order, Profile, Repairer, Scenario, Steps};
+use crate::scenario::{Fetch, Handler, Order, Profile, Repairer, Scenario};
 use crate::text::TooBig;
 use crate::trace::{self, Trace};
-use crate::variants::{Check, Shape};
-
-/// What can be asked for.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Profile, processors, sites and where an 8-byte boundary cuts them.
-    pub shape: Shape,
-    /// Whether the trap handler leaves with each batch; as the check has it if not given.
-    pub handler: Option<Handler>,
-    /// So many steps may fail, 0 to 2; as the check has it if not given.
-    pub failures: Option<u8>,
-    /// Whether the patcher may be killed.
-    pub killed: bool,
-    /// Whether the one who comes then goes on to the new form; else it restores the old one.
-    pub onward: bool,
-    /// Whether the pieces of a store may appear in any order.
-    pub any_order: bool,
-    /// Whether each contiguous write is one transition, as the digest of the literature counts.
-    pub whole_writes: bool,
-    /// Whether old code after the call returned counts; as the check has it if not given.
-    pub after_return: Option<bool>,
-    /// AMD only: how many instructions are fetched ahead, 1 or 2.
-    pub queue: u8,
-    /// Whether the program takes traps of its own.
-    pub own_traps: bool,
-    /// Whether somebody else changed the sites before.
-    pub foreign: bool,
-    /// How many NMIs each CPU takes, 0 to 3; as the check has it if not given. Where the check has none they execute the
-    /// sites and do nothing else.
-    pub nmis: Option<u8>,
-    /// Bounds.
-    pub limits: Limits,
-}
-
-impl Options {
-    /// The smallest interesting exploration with this profile.
-    pub fn new(profile: Profile) -> Self {
-        Self {
-            shape: Shape::new(profile),
-            handler: None,
-            failures: None,
-            killed: false,
-            onward: false,
-            any_order: false,
-            whole_writes: false,
-            after_return: None,
-            queue: 2,
-            own_traps: false,
-            foreign: false,
-            nmis: None,
-            limits: Limits::default(),
-        }
-    }
-
-    /// The same with so many processors.
-    pub fn cpus(mut self, cpus: u8) -> Self {
-        self.shape.cpus = cpus;
-        self
-    }
-
-    /// The same with so many sites.
-    pub fn sites(mut self, sites: u8) -> Self {
-        self.shape.sites = sites;
-        self
-    }
-
-    /// The scenario of a check under these options.
-    pub fn scenario(&self, check: &Check) -> Scenario {
-        let mut s = check.scenario(&self.shape);
-        let w = &mut s.world;
-        w.handler = self.handler.unwrap_or(w.handler);
-        w.failures = self.failures.unwrap_or(w.failures).min(2);
-        w.after_return = self.after_return.unwrap_or(w.after_return);
-        w.killed |= self.killed;
-        if self.onward {
-            w.repairer = Repairer::Onward;
-        }
-        w.own_traps |= self.own_traps;
-        w.foreign |= self.foreign;
-        match self.nmis {
-            Some(0) => w.nmi = None,
-            Some(each) => {
-                let nmi = w.nmi.unwrap_or(Nmi::new(Entry::Plain));
-                w.nmi = Some(Nmi { each: each.min(3), ..nmi });
-            }
-            None => {}
-        }
-        w.queue = self.queue;
-        if self.any_order {
-            w.order = Order::Any;
-        }
-        if self.whole_writes {
-            w.grain = Grain::Write;
-        }
-        s
-    }
-}
 
 /// How a check came out.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -142,8 +46,11 @@ pub enum Verdict {
 pub struct Report {
     /// Name of the check.
     pub name: String,
-    /// What it is.
+    /// What it is, and which step is left out.
     pub title: String,
+    /// What it was asked with, if its name and these are all that it needs to be asked again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub options: Option<Options>,
     /// Profile.
     pub profile: Profile,
     /// Processors, the patcher included.
@@ -202,37 +109,16 @@ impl fmt::Display for Unknown {
 
 impl std::error::Error for Unknown {}
 
-fn find(name: &str, options: &Options) -> Result<&'static Check, Unknown> {
-    let check = Check::find(name).ok_or_else(|| Unknown::Check(name.into()))?;
-    let profile = options.shape.profile;
-    if check.isas.contains(&profile.isa()) { Ok(check) } else { Err(Unknown::Profile(name.into(), profile)) }
-}
-
 /// Checks one thing by name.
 pub fn check(name: &str, options: &Options, progress: Progress<'_>) -> Result<Report, Unknown> {
-    let check = find(name, options)?;
-    Ok(run(name, check.title, check.sometimes, &options.scenario(check), options, progress))
+    let (check, scenario) = options.prepare(name)?;
+    let report = run(name, &options.title(check), check.sometimes, &scenario, options, progress);
+    Ok(Report { options: Some(options.clone()), ..report })
 }
 
 /// The same with one step left out of every batch that has it, named as in `--print`, for instance `sync cores 2`.
 pub fn without(name: &str, step: &str, options: &Options, progress: Progress<'_>) -> Result<Report, Unknown> {
-    let check = find(name, options)?;
-    let mut scenario = options.scenario(check);
-    let mut found = false;
-    for batch in &mut scenario.batches {
-        *batch = batch.opened();
-        if let Steps::Custom { forth, .. } = &mut batch.steps
-            && let Some(at) = position(forth, step)
-        {
-            found = true;
-            forth.remove(at);
-        }
-    }
-    if !found {
-        return Err(Unknown::Step(step.into()));
-    }
-    let title = format!("{} without \"{step}\"", check.name);
-    Ok(run(&format!("{name} --without {step:?}"), &title, check.sometimes, &scenario, options, progress))
+    check(name, &Options { without: Some(step.into()), ..options.clone() }, progress)
 }
 
 /// The names of the steps of a program: those that occur more than once are numbered.
@@ -244,11 +130,6 @@ pub fn step_names(program: &[Step]) -> Vec<String> {
             if same(program.len()) > 1 { format!("{} {}", name(i), same(i) + 1) } else { name(i).into() }
         })
         .collect()
-}
-
-fn position(program: &[Step], wanted: &str) -> Option<usize> {
-    let wanted = wanted.trim().to_lowercase().replace(['-', '_'], " ");
-    step_names(program).iter().position(|n| *n == wanted || *n == format!("{wanted} 1"))
 }
 
 /// Explores a scenario and reports.
@@ -263,10 +144,11 @@ pub fn run(
     let mut report = Report {
         name: name.into(),
         title: title.into(),
+        options: None,
         profile: scenario.world.profile,
         cpus: scenario.cpus,
         sites: scenario.sets.first().map_or(0, |places| places.len() as u8),
-        with: with(scenario),
+        with: with(scenario, options),
         verdict: Verdict::TooBig,
         assumptions: crate::assume::assumptions(scenario),
         states: 0,
@@ -303,7 +185,8 @@ fn wanted(sometimes: &[Sometimes], scenario: &Scenario) -> Vec<Sometimes> {
         (w.own_traps, Sometimes::OwnTrap),
         (w.nmi.is_some(), Sometimes::NmiCame),
     ];
-    sometimes.iter().copied().chain(more.into_iter().filter(|(on, _)| *on).map(|(_, s)| s)).collect()
+    let nmis = |s: &Sometimes| w.nmi.is_some() || !matches!(s, Sometimes::NmiCame | Sometimes::NmiHelped);
+    sometimes.iter().copied().filter(nmis).chain(more.into_iter().filter(|(on, _)| *on).map(|(_, s)| s)).collect()
 }
 
 fn fill<const N: usize>(
@@ -332,7 +215,8 @@ fn fill<const N: usize>(
     };
 }
 
-fn with(s: &Scenario) -> Vec<&'static str> {
+/// What else is to be said about a scenario and the options that it came from.
+pub fn with(s: &Scenario, options: &Options) -> Vec<&'static str> {
     let w = &s.world;
     let all = [
         (w.handler == Handler::Leaves, "the handler leaves with the batch"),
@@ -346,11 +230,21 @@ fn with(s: &Scenario) -> Vec<&'static str> {
         (w.queue == 1 && matches!(w.profile.fetch(), Fetch::Queue(_)), "nothing fetched ahead"),
         (!w.cmodx, "any instruction may change live"),
         (w.bounded_staleness, "waiting is long enough"),
-        (w.nmi.is_some_and(|nmi| nmi.each == 1 && !nmi.own), "an NMI on each other CPU"),
-        (w.nmi.is_some_and(|nmi| nmi.each == 1 && nmi.own), "an NMI on each CPU"),
-        (w.nmi.is_some_and(|nmi| nmi.each > 1), "several NMIs on each CPU"),
+        (options.nmis == Some(0), "no NMIs"),
     ];
-    all.into_iter().filter(|(on, _)| *on).map(|(_, text)| text).collect()
+    all.into_iter().filter(|(on, _)| *on).map(|(_, text)| text).chain(w.nmi.map(nmis)).collect()
+}
+
+fn nmis(nmi: Nmi) -> &'static str {
+    match (nmi.each, nmi.own, nmi.others) {
+        (1, true, true) => "an NMI on each CPU",
+        (1, false, _) => "an NMI on each other CPU",
+        (1, true, false) => "an NMI on the patcher's CPU alone",
+        (_, true, false) => "several NMIs on the patcher's CPU alone",
+        (2, true, true) => "two NMIs on each CPU",
+        (_, true, true) => "three NMIs on each CPU",
+        (_, false, _) => "several NMIs on each other CPU",
+    }
 }
 
 impl fmt::Display for Verdict {
@@ -399,19 +293,4 @@ impl fmt::Display for Report {
         }
         Ok(())
     }
-}
-
-/// Walks the choices of a trace (the `choice` of each line) again, in the check and under the options that it came from.
-/// The violation that they end in, if they do.
-pub fn replay(name: &str, options: &Options, choices: &[usize]) -> Result<Option<Violation>, Unknown> {
-    let check = find(name, options)?;
-    let scenario = options.scenario(check);
-    let Ok(machine) = Machine::new(&scenario) else { return Ok(None) };
-    Ok(match machine.slots() {
-        0..=1 => trace::replay::<1>(&machine, choices),
-        2 => trace::replay::<2>(&machine, choices),
-        3 => trace::replay::<3>(&machine, choices),
-        4 => trace::replay::<4>(&machine, choices),
-        _ => trace::replay::<5>(&machine, choices),
-    })
 }

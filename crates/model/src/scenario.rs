@@ -1,6 +1,6 @@
 //! What is explored: sites, the batches performed on them, and the world around.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use textpoke_core::{Direction, Kind, Run, Site, Step};
 
 use crate::nmi::Nmi;
@@ -127,7 +127,7 @@ impl Scenario {
 }
 
 /// How long there is somebody who answers traps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Handler {
     /// Before, during and after every batch: a kernel's vector, a library that stays.

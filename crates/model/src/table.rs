@@ -38,8 +38,12 @@ pub struct Table {
 
 /// Checks every row, several side by side. `progress` is told how many are done and how many there are.
 pub fn check_all(deep: bool, progress: &mut dyn FnMut(usize, usize)) -> Table {
-    let rows = rows(deep);
-    let entries = crate::parallel::map(&rows, progress, Row::check);
+    check_rows(&rows(deep), progress)
+}
+
+/// The same for these rows.
+pub fn check_rows(rows: &[Row], progress: &mut dyn FnMut(usize, usize)) -> Table {
+    let entries = crate::parallel::map(rows, progress, Row::check);
     Table {
         as_expected: entries.iter().all(|e| e.agrees),
         states: entries.iter().map(|e| e.report.states).sum(),

@@ -2,17 +2,17 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use textpoke_core::{Direction, Phase, Step};
 
 use crate::action::{Action, Answer, NmiStep, What};
 use crate::machine::{Machine, Who};
 use crate::property::Violation;
 use crate::reduce::canonical;
-use crate::state::{DataStore, Spot, State};
+use crate::state::{DataStore, Spot, State, Visit};
 
 /// One transition.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
     /// Who: 0 the patcher, then the CPUs.
     pub cpu: Who,
@@ -25,7 +25,7 @@ pub struct Line {
 }
 
 /// The shortest way to a violation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trace {
     /// What goes wrong.
     pub violation: Violation,
@@ -46,35 +46,19 @@ pub fn trace<const N: usize>(machine: &Machine, path: &[State<N>], violation: Vi
         // The stored state is some permutation of the one that the way leads to.
         let step = pick(machine, &at, |to| matches!(to, Ok(to) if canonical(*to) == *wanted));
         let Some((who, action, Ok(to), choice)) = step else { break };
-        lines.push(Line { cpu: who, what: words(machine, action, &at), text: bytes(machine, to.text), choice });
+        lines.push(Line { cpu: who, what: words(machine, who, action, &at), text: bytes(machine, to.text), choice });
         at = to;
     }
     if let Some((who, action, _, choice)) = pick(machine, &at, |to| *to == Err(violation)) {
-        lines.push(Line { cpu: who, what: words(machine, action, &at), text: bytes(machine, at.text), choice });
+        lines.push(Line { cpu: who, what: words(machine, who, action, &at), text: bytes(machine, at.text), choice });
     }
     Trace { violation, start, lines }
 }
 
-/// Walks the given choices again. The violation that the last of them leads to, if it does.
-pub fn replay<const N: usize>(machine: &Machine, choices: &[usize]) -> Option<Violation> {
-    let mut at = machine.initial::<N>().ok()?;
-    for &choice in choices {
-        let mut n = 0;
-        let (_, _, to, _) = pick(machine, &at, |_| {
-            n += 1;
-            n == choice + 1
-        })?;
-        match to {
-            Ok(to) => at = to,
-            Err(v) => return Some(v),
-        }
-    }
-    None
-}
+pub(crate) type Picked<const N: usize> = (Who, Action, Result<State<N>, Violation>, usize);
 
-type Picked<const N: usize> = (Who, Action, Result<State<N>, Violation>, usize);
-
-fn pick<const N: usize>(
+/// The first transition of a state whose outcome is wanted, and which of them it is.
+pub(crate) fn pick<const N: usize>(
     machine: &Machine,
     s: &State<N>,
     mut wanted: impl FnMut(&Result<State<N>, Violation>) -> bool,
@@ -90,7 +74,8 @@ fn pick<const N: usize>(
     found
 }
 
-fn bytes(machine: &Machine, text: u32) -> Vec<String> {
+/// The bytes of each site.
+pub(crate) fn bytes(machine: &Machine, text: u32) -> Vec<String> {
     let width = machine.text.width();
     let site = |site: usize| {
         let first = machine.text.lane(site, 0);
@@ -101,8 +86,11 @@ fn bytes(machine: &Machine, text: u32) -> Vec<String> {
     (0..machine.text.sites()).map(site).collect()
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(" ")
+/// Bytes as the instruction set's manual writes them: one by one where instructions are bytes; else as numbers, the most
+/// significant digit first, of so many bytes each as are one unit of an instruction.
+pub fn hex(bytes: &[u8], unit: usize) -> String {
+    let number = |bytes: &[u8]| bytes.iter().rev().map(|b| format!("{b:02x}")).collect::<String>();
+    bytes.chunks(unit.max(1)).map(number).collect::<Vec<_>>().join(" ")
 }
 
 fn place(machine: &Machine, site: u8, offset: u8) -> String {
@@ -122,9 +110,9 @@ fn values(machine: &Machine, spot: Spot, from: u8, to: u8, values: u16) -> Strin
 
 fn lane_text(machine: &Machine, lane: usize, number: u8, width: usize) -> String {
     if machine.text.is_torn(lane, number) {
-        return ["??"].repeat(width).join(" ");
+        return "??".repeat(width);
     }
-    hex(&machine.text.value(lane, number)[..width])
+    hex(&machine.text.value(lane, number)[..width], width)
 }
 
 /// The name of a step as documents and the command line have it.
@@ -162,7 +150,17 @@ pub fn step_name(step: Step) -> &'static str {
     }
 }
 
-fn words<const N: usize>(machine: &Machine, action: Action, s: &State<N>) -> String {
+/// What `who` does in this state. What it does inside an NMI says so, as the patcher has its CPU's column.
+pub(crate) fn words<const N: usize>(machine: &Machine, who: Who, action: Action, s: &State<N>) -> String {
+    let inside =
+        s.threads.iter().enumerate().any(|(t, th)| machine.who::<N>(*th, t) == who && th.visit() != Visit::None);
+    match said(machine, action, s) {
+        what if inside && !what.starts_with("NMI") => format!("NMI: {what}"),
+        what => what,
+    }
+}
+
+fn said<const N: usize>(machine: &Machine, action: Action, s: &State<N>) -> String {
     match action {
         Action::Performs { step: Step::Publish, dir } => {
             let form = if dir == Direction::Install { "new" } else { "old" };
@@ -268,7 +266,7 @@ impl Trace {
         self.lines.is_empty()
     }
 
-    /// The choices, for [`replay`].
+    /// The choices, for [`walk`](crate::walk).
     pub fn choices(&self) -> Vec<usize> {
         self.lines.iter().map(|l| l.choice).collect()
     }

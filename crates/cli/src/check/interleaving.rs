@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use textpoke_model::property::Violation;
-use textpoke_model::trace::{Line, Trace};
+use textpoke_model::trace::{Line, Trace, hex};
+use textpoke_model::{IsaId, Walk};
 
 use super::cells::{chars, pad, squeeze, wrap};
 use crate::text::Paint;
@@ -15,21 +16,60 @@ const GAP: usize = 2;
 /// The narrowest that a column becomes.
 const LEAST: usize = 12;
 
+/// Transitions to be shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Way<'a> {
+    /// The bytes of each site at the start.
+    pub start: &'a [String],
+    /// The transitions.
+    pub lines: &'a [Line],
+    /// Whether the last of them is what goes wrong.
+    pub wrong: bool,
+}
+
+impl<'a> From<&'a Trace> for Way<'a> {
+    fn from(trace: &'a Trace) -> Self {
+        // A deadlock is where nothing leads on.
+        Self { start: &trace.start, lines: &trace.lines, wrong: trace.violation != Violation::Deadlock }
+    }
+}
+
+impl<'a> From<&'a Walk> for Way<'a> {
+    fn from(walk: &'a Walk) -> Self {
+        use textpoke_model::Ending::Violated;
+        let wrong = matches!(walk.ending, Violated(violation) if violation != Violation::Deadlock);
+        Self { start: &walk.start, lines: &walk.lines, wrong }
+    }
+}
+
+/// How bytes are coloured.
+#[derive(Clone, Copy)]
+struct Style<'a> {
+    /// The trap instruction.
+    trap: &'a str,
+    /// Whether there are several sites, so that each has a name.
+    named: bool,
+    paint: Paint,
+}
+
 /// The interleaving, in at most `width` columns where words allow it.
 #[must_use]
-pub fn render(trace: &Trace, width: usize, paint: Paint) -> String {
-    if trace.is_empty() {
+pub fn render<'a>(way: impl Into<Way<'a>>, isa: IsaId, width: usize, paint: Paint) -> String {
+    let trace: Way<'_> = way.into();
+    if trace.lines.is_empty() {
         return format!("{}at the very start\n", " ".repeat(NUMBER));
     }
     let cpus = trace.lines.iter().map(|line| line.cpu).max().unwrap_or(0);
     let names: Vec<String> =
         (0..=cpus).map(|cpu| if cpu == 0 { "patcher".into() } else { format!("CPU {cpu}") }).collect();
     let mut widths: Vec<usize> = names.iter().map(|name| chars(name)).collect();
-    for line in &trace.lines {
+    for line in trace.lines {
         let column = &mut widths[usize::from(line.cpu)];
         *column = (*column).max(chars(&line.what));
     }
+    let trap = hex(isa.trap(), isa.trap().len());
     let named = trace.start.len() > 1;
+    let bytewise = Style { trap: &trap, named, paint };
     let bytes = trace.start.iter().map(|text| chars(text)).max().unwrap_or(0) + if named { 3 } else { 0 };
     let taken = NUMBER + GAP * widths.len() + bytes;
     squeeze(&mut widths, LEAST, width.saturating_sub(taken));
@@ -39,14 +79,14 @@ pub fn render(trace: &Trace, width: usize, paint: Paint) -> String {
     let start: Vec<String> = whole.iter().map(|&(site, text)| label(site, named) + &plain(text, paint)).collect();
     let heads: Vec<Vec<String>> = names.into_iter().map(|name| vec![name]).collect();
     row(&mut out, "", &heads, &widths, &start, &|text| paint.bold(text));
-    let mut before = &trace.start;
+    let mut before = trace.start;
     let last = trace.lines.len() - 1;
     for (i, line) in trace.lines.iter().enumerate() {
         let mut cells = vec![Vec::new(); widths.len()];
         cells[usize::from(line.cpu)] = wrap(&line.what, widths[usize::from(line.cpu)]);
-        let wrong = i == last && trace.violation != Violation::Deadlock;
+        let wrong = i == last && trace.wrong;
         let style = |text: &str| if wrong { paint.red(text) } else { text.to_string() };
-        row(&mut out, &format!("{:>4}", i + 1), &cells, &widths, &changes(line, before, named, paint), &style);
+        row(&mut out, &format!("{:>4}", i + 1), &cells, &widths, &changes(line, before, bytewise), &style);
         before = &line.text;
     }
     out
@@ -77,7 +117,7 @@ fn row(
 }
 
 /// The sites that a transition changed.
-fn changes(line: &Line, before: &[String], named: bool, paint: Paint) -> Vec<String> {
+fn changes(line: &Line, before: &[String], Style { trap, named, paint }: Style<'_>) -> Vec<String> {
     let pairs = line.text.iter().zip(before).enumerate();
     pairs
         .filter(|(_, (now, then))| now != then)
@@ -86,7 +126,7 @@ fn changes(line: &Line, before: &[String], named: bool, paint: Paint) -> Vec<Str
             let bytes: Vec<String> = bytes
                 .map(|(now, then)| match now {
                     _ if Some(now) == then => paint.dim(now),
-                    "cc" => paint.yellow(now),
+                    _ if now == trap => paint.yellow(now),
                     _ => paint.cyan(now),
                 })
                 .collect();
@@ -114,6 +154,8 @@ mod tests {
     use super::*;
     use textpoke_model::{Options, Profile, check, without};
 
+    const X86: IsaId = IsaId::X86;
+
     fn of(name: &str, options: &Options) -> Trace {
         check(name, options, &mut |_, _| {}).unwrap().trace.unwrap()
     }
@@ -121,7 +163,7 @@ mod tests {
     #[test]
     fn a_line_for_each_transition() {
         let trace = of("naive-copy", &Options::new(Profile::Intel));
-        let text = render(&trace, 100, Paint::none());
+        let text = render(&trace, X86, 100, Paint::none());
         let expected = "      patcher          CPU 1                          0f 1f 44 00 00\n   1  stores e8 at +0                                 e8 1f 44 00 00\n   2                   executes e8 1f 44 00 00 at +0\n";
         assert_eq!(text, expected);
     }
@@ -137,25 +179,44 @@ mod tests {
                 words.sort();
                 words
             };
-            let endless = words(&render(&trace, 400, Paint::none()));
+            let endless = words(&render(&trace, X86, 400, Paint::none()));
             for width in [80, 100, 160] {
-                let text = render(&trace, width, Paint::none());
+                let text = render(&trace, X86, width, Paint::none());
                 assert!(text.lines().all(|line| chars(line) <= width), "{width}\n{text}");
                 assert_eq!(words(&text), endless);
             }
-            assert_eq!(render(&trace, 400, Paint::none()).lines().count(), trace.len() + trace.start.len());
+            assert_eq!(render(&trace, X86, 400, Paint::none()).lines().count(), trace.len() + trace.start.len());
         }
+    }
+
+    #[test]
+    fn words_are_one_piece_and_traps_are_seen() {
+        for (profile, brk) in [(Profile::Arm, "d42e8e00"), (Profile::Ziccif, "00100073")] {
+            let trace = of("park-wait", &Options::new(profile));
+            let coloured = render(&trace, profile.isa(), 100, Paint::always());
+            assert!(coloured.contains(&format!("\x1b[33m{brk}\x1b[0m")), "{coloured}");
+        }
+        let trace = of("two-nops", &Options::new(Profile::Ziccif));
+        assert_eq!(trace.start, ["00000013 00000013"]);
+    }
+
+    #[test]
+    fn the_patchers_cpu_says_what_its_nmis_do() {
+        let trace = of("nmi-ignored-own", &Options::new(Profile::Intel));
+        let text = render(&trace, X86, 100, Paint::none());
+        let (first, rest) = (text.find(" NMI\n").unwrap(), text.find("NMI: executes "));
+        assert!(rest.is_some_and(|rest| rest > first) && !text.contains("  executes "), "{text}");
     }
 
     #[test]
     fn colours_change_nothing_else() {
         let trace = of("five-nops", &Options::new(Profile::Amd));
-        let coloured = render(&trace, 100, Paint::always());
+        let coloured = render(&trace, X86, 100, Paint::always());
         assert!(coloured.contains("\x1b[33mcc\x1b[0m"), "{coloured}");
         let mut stripped = String::new();
         let mut parts = coloured.split("\x1b[");
         stripped += parts.next().unwrap();
         parts.for_each(|part| stripped += part.split_once('m').unwrap().1);
-        assert_eq!(stripped, render(&trace, 100, Paint::none()));
+        assert_eq!(stripped, render(&trace, X86, 100, Paint::none()));
     }
 }

@@ -1,7 +1,10 @@
 //! What `check` prints for people. Start reading at [`report`].
 
 pub mod cells;
+pub mod choice;
 pub mod interleaving;
+pub mod list;
 pub mod program;
+pub mod replay;
 pub mod report;
 pub mod table;

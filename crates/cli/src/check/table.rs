@@ -1,16 +1,15 @@
-//! `check --all`: every row in a line, the rows of a check together.
+//! `check --all`: every row in a line, by instruction set, the rows of a check together.
 
 use std::fmt::Write as _;
 
+use textpoke_model::property::Violation;
 use textpoke_model::table::{Entry, Table};
-use textpoke_model::{CHECKS, Check, Verdict};
+use textpoke_model::{Check, IsaId, Verdict, checks};
 
 use super::cells::{chars, hang, pad, wrap};
 use super::program;
 use crate::text::{self, Paint};
 
-/// Everything in a line but what the row is about, gaps included.
-const FIXED: usize = 65;
 /// The verdict's column.
 const VERDICT: usize = 17;
 
@@ -21,81 +20,129 @@ const SWEEP: &str = "built in";
 const WAY: &str = "the shortest way there has 8 transitions, where each contiguous write counts as one, as in the \
                    literature; `textpoke check NAME` shows it byte by byte";
 
+/// The columns that depend on the width.
+#[derive(Clone, Copy)]
+struct Columns {
+    /// What a row is about.
+    about: usize,
+    /// Whether there is room for the time.
+    time: bool,
+}
+
+impl Columns {
+    /// Everything in a line but what the row is about and the time, gaps included; and the time.
+    const FIXED: [usize; 2] = [60, 9];
+
+    fn new(width: usize) -> Self {
+        let [fixed, time] = Self::FIXED;
+        let has_time = width >= fixed + time + 24;
+        let taken = fixed + if has_time { time } else { 0 };
+        Self { about: width.saturating_sub(taken).clamp(16, 64), time: has_time }
+    }
+}
+
+/// What the lines below the table explain.
+#[derive(Default)]
+struct Legend {
+    assumptions: Vec<&'static str>,
+    violations: Vec<Violation>,
+    open: bool,
+}
+
 /// The table; `elapsed` is how long it took to make, in seconds.
 #[must_use]
 pub fn render(table: &Table, elapsed: f64, width: usize, paint: Paint) -> String {
     let mut out = String::new();
-    let about = width.saturating_sub(FIXED).clamp(16, 64);
-    let mut legend: Vec<&'static str> = Vec::new();
-    let mut numbers: Vec<(&'static str, &'static str)> = Vec::new();
-    let mut open = false;
+    let columns = Columns::new(width);
+    let mut legend = Legend::default();
+    let time = if columns.time { format!("{:>7}  ", "TIME") } else { String::new() };
     let head = format!(
-        "  {:<5}  {:<4}  {}  {:<VERDICT$}  {:>10}  {:>7}  {}",
+        "  {:<9}  CPUS  {}  {:<VERDICT$}  {:>10}  {time}RESTS ON",
         "RULES",
-        "CPUS",
-        pad("", about),
+        pad("", columns.about),
         "VERDICT",
         "STATES",
-        "TIME",
-        "RESTS ON"
     );
     let _ = writeln!(out, "{}", paint.bold(&head));
-    let (protocols, variants) = checks(table);
-    let parts = [("Variants, most of them wrong", variants, false), ("As they run live", protocols, true)];
-    for (title, names, live) in parts {
-        let _ = writeln!(out, "\n{}", paint.bold(title));
-        for name in names {
-            let title = Check::find(name).map_or("", |check| check.title);
-            out.push_str(&program::heading(name, title, width, paint));
-            for entry in table.entries.iter().filter(|entry| entry.report.name == name) {
-                row(&mut out, entry, live, about, &mut legend, paint);
-                match entry.report.verdict {
-                    Verdict::Unsafe { violation, .. } => {
-                        numbers.extend(violation.number().zip(Some(violation.sentence())))
-                    }
-                    Verdict::Safe { live: false } => open = true,
-                    _ => {}
+    for isa in IsaId::ALL {
+        let (protocols, variants) = names(table, isa);
+        let parts = [("variants, most of them wrong", variants, false), ("as they run live", protocols, true)];
+        for (title, names, live) in parts.into_iter().filter(|(_, names, _)| !names.is_empty()) {
+            let _ = writeln!(out, "\n{}", paint.bold(&format!("{}, {title}", isa.name())));
+            for name in names {
+                let title = Check::find(name).map_or("", |check| check.title);
+                out.push_str(&program::heading(name, title, width, paint));
+                for entry in of(table, isa).filter(|entry| entry.report.name == name) {
+                    row(&mut out, entry, live, columns, &mut legend, paint);
                 }
             }
         }
     }
     out.push('\n');
-    numbers.sort_by_key(|(number, _)| (chars(number), *number));
-    numbers.dedup();
-    for (number, sentence) in numbers {
-        out.push_str(&hang(&format!("  {number}"), 7, sentence, width));
-    }
-    out.push_str(&hang("  2×1", 7, "2 CPUs, one of which patches, and 1 site", width));
-    out.push_str(&hang("  in 8", 7, WAY, width));
-    for (i, text) in legend.iter().enumerate() {
-        out.push_str(&hang(&format!("  {}", letter(i)), 7, text, width));
-    }
-    if open {
-        out.push_str(&hang("  safe*", 9, "too many states to ask whether the patcher can always finish", width));
-    }
-    out.push('\n');
-    out + &summary(table, elapsed, paint)
+    out + &legend.render(width) + "\n" + &summary(table, elapsed, paint)
 }
 
-/// The names of the checks: those of protocols as they run live, and the others.
-fn checks(table: &Table) -> (Vec<&'static str>, Vec<&'static str>) {
-    let has = |name: &str| table.entries.iter().any(|e| e.report.name == name);
-    let all = CHECKS.iter().map(|check| check.name).filter(|name| has(name));
-    all.partition(|name| table.entries.iter().any(|e| e.report.name == *name && e.row == SWEEP))
+impl Legend {
+    /// The letters of what a verdict rests on.
+    fn letters(&mut self, assumptions: &[&'static str]) -> String {
+        let mut letters: Vec<char> = Vec::new();
+        for &assumption in assumptions {
+            let at = self.assumptions.iter().position(|known| *known == assumption).unwrap_or_else(|| {
+                self.assumptions.push(assumption);
+                self.assumptions.len() - 1
+            });
+            letters.push(letter(at));
+        }
+        letters.sort_unstable();
+        letters.into_iter().collect()
+    }
+
+    fn add(&mut self, verdict: &Verdict) {
+        match verdict {
+            Verdict::Unsafe { violation, .. } if !self.violations.contains(violation) => {
+                self.violations.push(*violation);
+            }
+            Verdict::Safe { live: false } => self.open = true,
+            _ => {}
+        }
+    }
+
+    fn render(&mut self, width: usize) -> String {
+        let mut out = String::new();
+        // V10 is behind V9.
+        self.violations.sort_by_key(|violation| violation.number().map(|number| (number.len(), number)));
+        for violation in self.violations.iter().filter(|v| v.number().is_some()) {
+            let number = violation.number().unwrap_or_default();
+            out.push_str(&hang(&format!("  {number}"), 7, violation.sentence(), width));
+        }
+        out.push_str(&hang("  2×1", 7, "2 CPUs, one of which patches, and 1 site", width));
+        out.push_str(&hang("  in 8", 7, WAY, width));
+        for (i, text) in self.assumptions.iter().enumerate() {
+            out.push_str(&hang(&format!("  {}", letter(i)), 7, text, width));
+        }
+        if self.open {
+            let text = "too many states to ask whether the patcher can always finish";
+            out.push_str(&hang("  safe*", 9, text, width));
+        }
+        out
+    }
 }
 
-fn row(out: &mut String, entry: &Entry, live: bool, about: usize, legend: &mut Vec<&'static str>, paint: Paint) {
+fn of(table: &Table, isa: IsaId) -> impl Iterator<Item = &Entry> {
+    table.entries.iter().filter(move |entry| entry.report.profile.isa() == isa)
+}
+
+/// The names of the checks on an instruction set: those of protocols as they run live, and the others.
+fn names(table: &Table, isa: IsaId) -> (Vec<&'static str>, Vec<&'static str>) {
+    let has = |name: &str| of(table, isa).any(|e| e.report.name == name);
+    let all = checks().map(|check| check.name).filter(|name| has(name));
+    all.partition(|name| of(table, isa).any(|e| e.report.name == *name && e.row == SWEEP))
+}
+
+fn row(out: &mut String, entry: &Entry, live: bool, columns: Columns, legend: &mut Legend, paint: Paint) {
     let r = &entry.report;
-    let mut rests = Vec::new();
-    for &assumption in &r.assumptions {
-        let at = legend.iter().position(|known| *known == assumption).unwrap_or_else(|| {
-            legend.push(assumption);
-            legend.len() - 1
-        });
-        rests.push(letter(at));
-    }
-    rests.sort_unstable();
-    let rests: String = rests.into_iter().collect();
+    legend.add(&r.verdict);
+    let rests = legend.letters(&r.assumptions);
     let verdict = short(&r.verdict);
     let padding = " ".repeat(VERDICT.saturating_sub(chars(&verdict)));
     let coloured = match &r.verdict {
@@ -103,21 +150,21 @@ fn row(out: &mut String, entry: &Entry, live: bool, about: usize, legend: &mut V
         Verdict::Unsafe { .. } => paint.red(&verdict),
         _ => paint.yellow(&verdict),
     };
-    let lines = wrap(&what(entry, live), about);
+    let lines = wrap(&what(entry, live), columns.about);
+    let time = if columns.time { format!("{:>7}  ", format!("{:.2} s", r.seconds)) } else { String::new() };
     let _ = writeln!(
         out,
-        "  {:<5}  {:<4}  {}  {coloured}{padding}  {:>10}  {:>7}  {rests}",
+        "  {:<9}  {:<4}  {}  {coloured}{padding}  {:>10}  {time}{rests}",
         r.profile.name(),
         format!("{}×{}", r.cpus, r.sites),
-        pad(&lines[0], about),
+        pad(&lines[0], columns.about),
         text::count(r.states as u64),
-        format!("{:.2} s", r.seconds),
     );
     for line in &lines[1..] {
-        let _ = writeln!(out, "{:15}{line}", "");
+        let _ = writeln!(out, "{:19}{line}", "");
     }
     if !entry.agrees {
-        let _ = writeln!(out, "{:15}{}", "", paint.red(&format!("EXPECTED {}", entry.expected)));
+        let _ = writeln!(out, "{:19}{}", "", paint.red(&format!("EXPECTED {}", entry.expected)));
     }
 }
 
@@ -147,7 +194,7 @@ fn short(verdict: &Verdict) -> String {
         Verdict::Unsafe { violation, length } => {
             let name = match violation.number() {
                 Some(number) => number.into(),
-                None => format!("{violation:?}"),
+                None => kebab(*violation),
             };
             format!("unsafe: {name} in {length}")
         }
@@ -157,19 +204,34 @@ fn short(verdict: &Verdict) -> String {
     }
 }
 
+/// The name of a violation that has no number.
+fn kebab(violation: Violation) -> String {
+    serde_json::to_value(violation).ok().and_then(|name| name.as_str().map(String::from)).unwrap_or_default()
+}
+
 fn summary(table: &Table, elapsed: f64, paint: Paint) -> String {
-    let rows = table.entries.len();
-    let safe = table.entries.iter().filter(|e| matches!(e.report.verdict, Verdict::Safe { .. })).count();
+    let counts: Vec<[usize; 4]> = IsaId::ALL.into_iter().map(|isa| count(of(table, isa))).collect();
+    let mut out = String::new();
+    for (isa, [rows, safe, bad, open]) in IsaId::ALL.into_iter().zip(&counts).filter(|(_, count)| count[0] > 0) {
+        let open = if *open > 0 { format!(", {open} without a verdict") } else { String::new() };
+        let _ = writeln!(out, "  {:<9}  {rows:>4} rows: {safe:>4} safe, {bad:>4} unsafe{open}", isa.name());
+    }
     let wrong = table.entries.iter().filter(|e| !e.agrees).count();
     let verdict = match wrong {
         0 => paint.green("all exactly as expected"),
         n => paint.red(&format!("{n} NOT AS EXPECTED")),
     };
-    format!(
-        "{rows} rows: {verdict} ({safe} safe, {} unsafe). {} states in {elapsed:.1} s.\n",
-        rows - safe,
-        text::count(table.states as u64)
-    )
+    let states = text::count(table.states as u64);
+    out + &format!("{} rows: {verdict}. {states} states in {elapsed:.1} s.\n", table.entries.len())
+}
+
+/// All, safe, unsafe, and those without a verdict.
+fn count<'a>(entries: impl Iterator<Item = &'a Entry>) -> [usize; 4] {
+    entries.fold([0; 4], |[all, safe, bad, open], entry| match entry.report.verdict {
+        Verdict::Safe { .. } => [all + 1, safe + 1, bad, open],
+        Verdict::Unsafe { .. } => [all + 1, safe, bad + 1, open],
+        Verdict::Vacuous { .. } | Verdict::OutOfMemory | Verdict::TooBig => [all + 1, safe, bad, open + 1],
+    })
 }
 
 fn letter(i: usize) -> char {

@@ -1,36 +1,42 @@
 //! `textpoke check`.
 
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde_json::{Value, json};
 use textpoke_model::explore::Limits;
-use textpoke_model::{CHECKS, Check, Options, Profile, Report, Unknown, Verdict};
+use textpoke_model::{Check, IsaId, Options, Profile, Report, Unknown, Verdict, checks};
 
 use crate::check::cells::fill;
-use crate::check::{program, report, table};
-use crate::error::{Error, Result};
+use crate::check::{choice, list, program, replay, report, table};
+use crate::error::{Doing, Error, Result};
 use crate::progress;
 use crate::text::{self, Paint, parse_size};
 
 /// Shown under `--help`.
 pub const EXAMPLES: &str = "\
 Examples:
-  textpoke check --all                                every row of the table, in a few seconds
+  textpoke check --all                                every row of the table, on all instruction sets
   textpoke check breakpoint --cpus 4 --sites 2
   textpoke check breakpoint --without 'sync cores 2'  what that step is for
-  textpoke check displace --print                     its steps, and the way back
-  textpoke check int3-no-sync-3 --profile amd         a variant that is known to be wrong
+  textpoke check two-nops --isa aarch64               why two live NOPs are no place for two instructions
+  textpoke check nmi-as-written                       where the first published NMI scheme goes wrong
+  textpoke check park --nmis 1                        what parking does not stop
   textpoke check displace --failures 1 --killed       any step fails, anybody is killed
+  textpoke check nmi_assist --print                   its steps, and the way back
+  textpoke check five-nops --json > five-nops.json
+  textpoke check --replay five-nops.json              that counterexample again, step by step
 
 What is explored are the objects that patch live. Nothing is sampled: every interleaving of stores,
-fetches, traps, signals and failures is tried, under what AMD's or Intel's manual promises about
-instruction fetch.
+fetches, traps, signals, NMIs and failures is tried, under what the manuals of AMD, Intel, Arm and
+RISC-V promise about instruction fetch.
 
 Exit codes:
-  0  safe; with --all and --deep: every verdict is the expected one
-  1  unsafe: the shortest interleaving is printed; with --all and --deep: a verdict is not as expected
-  2  the command line was not understood, or asks for what is not modelled
+  0  safe; with --all and --deep: every verdict is the expected one; with --replay: it goes wrong again
+  1  unsafe: the shortest interleaving is printed; with --all and --deep: a verdict is not as expected;
+     with --replay: it goes otherwise now
+  2  the command line or the file was not understood, or asks for what is not modelled
   3  no verdict: the states do not fit into --memory, or the output could not be written";
 
 const UNSAFE: u8 = 1;
@@ -59,9 +65,13 @@ pub struct Args {
     #[arg(long, group = "what", conflicts_with = "one")]
     pub list: bool,
 
-    /// Instruction set
-    #[arg(long, value_name = "ISA", default_value = "x86-64")]
-    pub isa: String,
+    /// Walk the counterexamples in a file again that `check --json` printed; - is standard input
+    #[arg(long, value_name = "FILE", group = "what", conflicts_with_all = ["one", "isa"])]
+    pub replay: Option<PathBuf>,
+
+    /// Instruction set: x86-64, aarch64 or riscv64. If not given, x86-64 where the check is for it, else all that it is for
+    #[arg(long, value_name = "ISA", value_parser = choice::isa)]
+    pub isa: Option<IsaId>,
 
     /// Processors, the patcher's included
     #[arg(long, value_name = "N", default_value_t = 2, group = "one", value_parser = clap::value_parser!(u8).range(2..=5))]
@@ -71,9 +81,13 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1, group = "one", value_parser = clap::value_parser!(u8).range(1..=3))]
     pub sites: u8,
 
-    /// Whose promises about instruction fetch; both if not given
-    #[arg(long, value_enum, value_name = "WHOSE", group = "one")]
-    pub profile: Option<Book>,
+    /// Whose promises about instruction fetch; each of the instruction set if not given
+    #[arg(long, value_name = "WHOSE", group = "one", value_parser = choice::profiles())]
+    pub profile: Option<Profile>,
+
+    /// So many NMIs come on each CPU, the patcher's included (0 to 3); where the check has none, they execute the text
+    #[arg(long, value_name = "N", group = "one", value_parser = clap::value_parser!(u8).range(0..=3))]
+    pub nmis: Option<u8>,
 
     /// Leave out one step, named as --print has it
     #[arg(long, value_name = "STEP", group = "one")]
@@ -100,21 +114,11 @@ pub struct Args {
     pub json: bool,
 }
 
-/// Whose manual.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-pub enum Book {
-    /// AMD's: aligned 8 bytes at once, in order
-    Amd,
-    /// Intel's: nothing at all
-    Intel,
-}
-
 /// Runs the verb and returns the exit code.
 ///
 /// # Errors
 /// Of usage only; 1 is the exit code of what is unsafe, so that a failure to print has another.
 pub fn run(args: &Args) -> Result<u8> {
-    isa(&args.isa)?;
     let (text, code) = outcome(args)?;
     match std::io::stdout().write_all(text.as_bytes()).map_err(|e| Error::stdout(&e)) {
         Err(Error::Failed(why)) => {
@@ -131,41 +135,77 @@ fn outcome(args: &Args) -> Result<(String, u8)> {
     let paint = Paint::stdout();
     let width = text::width();
     if args.list {
-        let text = if args.json { pretty(&program::list_json()) } else { program::list(width, paint) };
+        let text = if args.json { pretty(&list::json(args.isa)) } else { list::list(args.isa, width, paint) };
         return Ok((text, 0));
+    }
+    if let Some(path) = &args.replay {
+        return walk(path, args.json, width, paint);
     }
     let Some(name) = &args.name else { return Ok(all(args, width, paint)) };
     let Some(check) = Check::find(name) else { return Err(unknown(name)) };
+    let options = options(check, args)?;
     if args.print {
-        let text = if args.json { pretty(&program::json(check)) } else { program::print(check, width, paint) };
+        // The steps are the same whatever the rules.
+        let scenario = options[0].scenario(check);
+        let text = if args.json {
+            pretty(&program::json(check, &scenario))
+        } else {
+            program::print(check, &scenario, width, paint)
+        };
         return Ok((text, 0));
     }
     let mut done = Vec::new();
-    for options in options(args) {
-        let report = one(check, args, &options)?;
+    for options in options {
+        let report = one(check, &options)?;
         done.push((options, report));
-    }
-    let code = code(done.iter().map(|(_, report)| &report.verdict));
-    if code == NO_VERDICT {
-        let hint = "ask for fewer --cpus, --sites or --failures, or allow more with --memory";
-        eprintln!("textpoke: no verdict on {name}; {hint}");
     }
     let text = if args.json {
         let reports: Vec<&Report> = done.iter().map(|(_, report)| report).collect();
-        pretty(&json!({"safe": code == 0, "reports": reports}))
+        pretty(&json!({"safe": code(reports.iter().map(|r| &r.verdict)) == 0, "reports": reports}))
     } else {
-        let texts: Vec<String> =
-            done.iter().map(|(options, r)| report::render(check, options, r, width, paint)).collect();
-        texts.join("\n")
+        let render = |(options, r): &(Options, Report)| {
+            report::render(&options.scenario(check), options.limits.memory, r, width, paint)
+        };
+        done.iter().map(render).collect::<Vec<_>>().join("\n")
     };
-    Ok((text, code))
+    hint(name, done.iter().map(|(_, report)| report));
+    Ok((text, code(done.iter().map(|(_, report)| &report.verdict))))
+}
+
+/// What to do about explorations that were too big.
+fn hint<'a>(name: &str, reports: impl Iterator<Item = &'a Report>) {
+    let big = reports.filter(|report| report.verdict == Verdict::OutOfMemory);
+    let profiles: Vec<&str> = big.map(|report| report.profile.name()).collect();
+    if !profiles.is_empty() {
+        let hint = "ask for fewer --cpus, --sites, --nmis or --failures, or allow more with --memory";
+        eprintln!("textpoke: no verdict on {name} by the rules of {}; {hint}", profiles.join(", "));
+    }
+}
+
+fn walk(path: &Path, json: bool, width: usize, paint: Paint) -> Result<(String, u8)> {
+    let (text, source) = if path == Path::new("-") {
+        (std::io::read_to_string(std::io::stdin()), "standard input".into())
+    } else {
+        (std::fs::read_to_string(path), path.display().to_string())
+    };
+    let text = text.doing(|| format!("cannot read {source}")).map_err(|e| Error::Usage(e.to_string()))?;
+    let done: Vec<replay::Replayed> = replay::read(&text, &source)?.into_iter().map(replay::Recorded::walk).collect();
+    let reproduced = done.iter().all(replay::Replayed::reproduced);
+    let text = if json {
+        let replays: Vec<Value> = done.iter().map(replay::Replayed::json).collect();
+        pretty(&json!({"reproduced": reproduced, "replays": replays}))
+    } else {
+        done.iter().map(|one| one.render(width, paint)).collect::<Vec<_>>().join("\n")
+    };
+    Ok((text, if reproduced { 0 } else { UNSAFE }))
 }
 
 fn all(args: &Args, width: usize, paint: Paint) -> (String, u8) {
     let start = Instant::now();
-    let rows = textpoke_model::rows(args.deep).len() as u64;
-    let bar = progress::always("checking", rows);
-    let checked = textpoke_model::check_all(args.deep, &mut |done, _| bar.set_position(done as u64));
+    let mut rows = textpoke_model::rows(args.deep);
+    rows.retain(|row| args.isa.is_none_or(|isa| row.shape.isa() == isa));
+    let bar = progress::always("checking", rows.len() as u64);
+    let checked = textpoke_model::check_rows(&rows, &mut |done, _| bar.set_position(done as u64));
     bar.finish_and_clear();
     let text = if args.json {
         pretty(&json!(checked))
@@ -175,47 +215,43 @@ fn all(args: &Args, width: usize, paint: Paint) -> (String, u8) {
     (text, if checked.as_expected { 0 } else { UNSAFE })
 }
 
-fn one(check: &Check, args: &Args, options: &Options) -> Result<Report> {
+fn one(check: &Check, options: &Options) -> Result<Report> {
     let spinner = progress::open_ended();
     let start = Instant::now();
+    let rules = options.shape.profile.name();
     let progress = &mut |states: usize, left: usize| {
         let rate = states as f64 / start.elapsed().as_secs_f64().max(1e-9) / 1e6;
         let (states, left) = (text::count(states as u64), text::count(left as u64));
-        spinner.set_message(format!("{states} states, {left} to look at, {rate:.1} million/s"));
+        spinner.set_message(format!("{rules}: {states} states, {left} to look at, {rate:.1} million/s"));
     };
-    let report = match &args.without {
-        Some(step) => textpoke_model::without(check.name, step, options, progress),
-        None => textpoke_model::check(check.name, options, progress),
-    };
+    let report = textpoke_model::check(check.name, options, progress);
     spinner.finish_and_clear();
     report.map_err(|error| match error {
         Unknown::Check(name) => unknown(&name),
         Unknown::Step(step) => Error::Usage(format!(
             "{} has no step \"{step}\"; its steps are:\n{}",
             check.name,
-            named(&program::names(check))
+            named(&program::names(&options.scenario(check)))
         )),
+        other @ Unknown::Profile(..) => Error::Usage(other.to_string()),
     })
 }
 
-/// One exploration for each book that is asked for.
-fn options(args: &Args) -> Vec<Options> {
-    let profiles = match args.profile {
-        None => vec![Profile::Intel, Profile::Amd],
-        Some(Book::Intel) => vec![Profile::Intel],
-        Some(Book::Amd) => vec![Profile::Amd],
-    };
+/// One exploration for each profile that is asked for.
+fn options(check: &Check, args: &Args) -> Result<Vec<Options>> {
     let memory = usize::try_from(args.memory).unwrap_or(usize::MAX);
     let with = |profile| Options {
+        without: args.without.clone(),
         failures: args.failures,
         killed: args.killed,
+        nmis: args.nmis,
         limits: Limits { memory, ..Limits::default() },
         ..Options::new(profile).cpus(args.cpus).sites(args.sites)
     };
-    profiles.into_iter().map(with).collect()
+    Ok(choice::chosen(check, args.isa, args.profile)?.into_iter().map(with).collect())
 }
 
-/// A counterexample under one book outweighs that there is no verdict under the other.
+/// A counterexample by the rules of one outweighs that there is no verdict by those of another.
 fn code<'a>(verdicts: impl Iterator<Item = &'a Verdict>) -> u8 {
     let mut code = 0;
     for verdict in verdicts {
@@ -228,16 +264,8 @@ fn code<'a>(verdicts: impl Iterator<Item = &'a Verdict>) -> u8 {
     code
 }
 
-fn isa(name: &str) -> Result<()> {
-    match name.to_ascii_lowercase().replace('_', "-").as_str() {
-        "x86-64" | "amd64" => Ok(()),
-        "aarch64" | "arm64" | "riscv64" => Err(Error::Usage(format!("{name} is not modelled yet; only x86-64 is"))),
-        _ => Err(Error::Usage(format!("no instruction set \"{name}\" is known; x86-64 is modelled"))),
-    }
-}
-
 fn unknown(name: &str) -> Error {
-    let names: Vec<String> = CHECKS.iter().map(|check| check.name.into()).collect();
+    let names: Vec<String> = checks().map(|check| check.name.into()).collect();
     Error::Usage(format!("there is no check \"{name}\"; there are:\n{}", named(&names)))
 }
 

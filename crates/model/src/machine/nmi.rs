@@ -143,7 +143,7 @@ impl Machine {
     }
 
     /// The patcher's own CPU is number 0.
-    pub(super) fn who<const N: usize>(&self, th: Thread, t: usize) -> Who {
+    pub(crate) fn who<const N: usize>(&self, th: Thread, t: usize) -> Who {
         if th.is(PATCHER) { 0 } else { t as Who + 1 }
     }
 }

@@ -7,6 +7,7 @@ mod protocols;
 mod riscv;
 mod x86;
 
+use serde::{Deserialize, Serialize};
 use textpoke_core::{Direction, Kind, Step};
 
 use crate::property::Sometimes::{self, *};
@@ -29,7 +30,8 @@ pub struct Check {
 }
 
 /// What can be chosen for a check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Shape {
     /// Whose promises about fetch.
     pub profile: Profile,
@@ -38,6 +40,7 @@ pub struct Shape {
     /// Sites, 1 to 3.
     pub sites: u8,
     /// x86-64: how many bytes of each site lie in front of an 8-byte boundary; 0 if none does. `None`: what is hardest.
+    #[serde(default)]
     pub cut: Option<u8>,
 }
 
