@@ -105,7 +105,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "two-nops-any",
-        title: "the same if any instruction might change live",
+        title: "two live NOPs one after the other, if any instruction might change live",
         built_in: None,
         isas: ARM,
         sometimes: FORTH,
@@ -113,7 +113,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "two-nops-barriers",
-        title: "the same, every CPU made to synchronise after each",
+        title: "two live NOPs one after the other, every CPU made to synchronise after each",
         built_in: None,
         isas: WORDS,
         sometimes: FORTH,
@@ -121,7 +121,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "two-nops-barriers-any",
-        title: "the same if any instruction might change live",
+        title: "two live NOPs, a synchronisation after each, if any instruction might change live",
         built_in: None,
         isas: ARM,
         sometimes: FORTH,
@@ -129,7 +129,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "two-nops-wait",
-        title: "the same, waiting after each until every thread has been seen outside",
+        title: "two live NOPs one after the other, waiting after each until every thread has been seen outside",
         built_in: None,
         isas: WORDS,
         sometimes: FORTH,
@@ -137,7 +137,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "two-nops-wait-any",
-        title: "the same if any instruction might change live",
+        title: "two live NOPs, waiting after each for every thread, if any instruction might change live",
         built_in: None,
         isas: ARM,
         sometimes: FORTH,
@@ -209,7 +209,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "timed-waits-bounded",
-        title: "the same where every CPU is assumed to have fetched anew after a while",
+        title: "breakpoint that waits a while, where every CPU is assumed to have fetched anew by then",
         built_in: None,
         isas: X86,
         sometimes: FORTH,

@@ -75,7 +75,7 @@ pub(super) const CHECKS: &[Check] = &[
     variant!("nmi-ignored", "everybody parked, but not NMIs", PLAIN, Nmi::new(Entry::Plain)),
     variant!(
         "nmi-ignored-own",
-        "the same with NMIs on the patcher's own CPU alone",
+        "everybody parked, and NMIs on the patcher's own CPU alone",
         PLAIN,
         Nmi { others: false, ..Nmi::new(Entry::Plain) }
     ),
@@ -94,7 +94,7 @@ pub(super) const CHECKS: &[Check] = &[
     ),
     variant!("nmi-as-written", "seed 004 as written, an NMI on each CPU", AS_WRITTEN, Nmi::new(Entry::AsWritten)),
     variant!("nmi-atomic", "the later form: flag and count are one word", ATOMIC, Nmi::new(Entry::Atomic)),
-    variant!("nmi-atomic-syncs", "the same, and NMIs that helped synchronise", ATOMIC, Nmi::new(Entry::Visit)),
+    variant!("nmi-atomic-syncs", "the later form, where NMIs that helped synchronise", ATOMIC, Nmi::new(Entry::Visit)),
     Check {
         name: "nmi-two-records",
         title: "the later form, two changes without a wait in between",
@@ -171,7 +171,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "nmi-meets-trap-fragile",
-        title: "the same where an NMI that interrupts an NMI is the end",
+        title: "breakpoint where NMIs execute the site, and an NMI that interrupts an NMI is the end",
         built_in: None,
         isas: X86,
         sometimes: &[OldRan, HeadTrap, NmiCame, Performed],

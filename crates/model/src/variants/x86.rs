@@ -20,7 +20,7 @@ fn int3_without(shape: &Shape, syncs: &[usize]) -> Scenario {
 pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "short_jump-half",
-        title: "the same where two aligned bytes are assumed to be fetched at once",
+        title: "short_jump where two aligned bytes are assumed to be fetched at once",
         built_in: None,
         isas: X86,
         sometimes: &[OldRan, NewRan, HopRan, Performed],
@@ -107,7 +107,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "int3-no-sync-3-stays",
-        title: "the same, but the handler stays and executes again where the trap has gone",
+        title: "no synchronisation behind the head, but the handler stays and executes again where the trap has gone",
         built_in: None,
         isas: X86,
         sometimes: &[OldRan, Again, Performed],
@@ -155,7 +155,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "five-nops-wait",
-        title: "the same, waiting until nobody is inside before the tail changes",
+        title: "five one-byte NOPs, waiting until nobody is inside before the tail changes",
         built_in: None,
         isas: X86,
         sometimes: &[OldRan, NewRan, HeadTrap, Caught, Performed],
