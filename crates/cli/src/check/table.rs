@@ -136,7 +136,7 @@ fn of(table: &Table, isa: IsaId) -> impl Iterator<Item = &Entry> {
 fn names(table: &Table, isa: IsaId) -> (Vec<&'static str>, Vec<&'static str>) {
     let has = |name: &str| of(table, isa).any(|e| e.report.name == name);
     let all = checks().map(|check| check.name).filter(|name| has(name));
-    all.partition(|name| of(table, isa).any(|e| e.report.name == *name && e.row == SWEEP))
+    all.partition(|name| of(table, isa).any(|e| e.report.name == *name && e.sweep))
 }
 
 fn row(out: &mut String, entry: &Entry, live: bool, columns: Columns, legend: &mut Legend, paint: Paint) {

@@ -216,16 +216,20 @@ fn all(args: &Args, width: usize, paint: Paint) -> (String, u8) {
 }
 
 fn one(check: &Check, options: &Options) -> Result<Report> {
-    let spinner = progress::open_ended();
+    // Most are over before there is anything to say.
+    let mut spinner = None;
     let start = Instant::now();
     let rules = options.shape.profile.name();
     let progress = &mut |states: usize, left: usize| {
         let rate = states as f64 / start.elapsed().as_secs_f64().max(1e-9) / 1e6;
         let (states, left) = (text::count(states as u64), text::count(left as u64));
+        let spinner = spinner.get_or_insert_with(progress::open_ended);
         spinner.set_message(format!("{rules}: {states} states, {left} to look at, {rate:.1} million/s"));
     };
     let report = textpoke_model::check(check.name, options, progress);
-    spinner.finish_and_clear();
+    if let Some(spinner) = spinner {
+        spinner.finish_and_clear();
+    }
     report.map_err(|error| match error {
         Unknown::Check(name) => unknown(&name),
         Unknown::Step(step) => Error::Usage(format!(
