@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn words_are_one_piece_and_traps_are_seen() {
         for (profile, brk) in [(Profile::Arm, "d42e8e00"), (Profile::Ziccif, "00100073")] {
-            let trace = of("park-wait", &Options::new(profile));
+            let trace = of("pair-no-wait", &Options::new(profile));
             let coloured = render(&trace, profile.isa(), 100, Paint::always());
             assert!(coloured.contains(&format!("\x1b[33m{brk}\x1b[0m")), "{coloured}");
         }
