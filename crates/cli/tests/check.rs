@@ -123,7 +123,7 @@ fn counterexamples_are_walked_again() {
     let mut document: Value = serde_json::from_str(&written).unwrap();
     document["reports"][0]["options"]["without"] = Value::Null;
     let (text, _, code) = fed(&["--replay", "-"], &document.to_string());
-    assert!(code == 1 && text.contains("  NOT REPRODUCED ") && text.contains("  REPRODUCED in "), "{text}");
+    assert!(code == 1 && text.contains("  NOT REPRODUCED: ") && text.contains("  REPRODUCED in "), "{text}");
     document["reports"][0]["trace"]["lines"][2]["choice"] = 1000.into();
     let (text, _, code) = fed(&["--replay", "-"], &document.to_string());
     assert!(code == 1 && text.contains("transition 3 is to be choice 1000"), "{text}");

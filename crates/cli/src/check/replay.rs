@@ -1,7 +1,5 @@
 //! `check --replay`: counterexamples that `check --json` printed, walked again.
 
-use std::fmt::Write as _;
-
 use serde::Deserialize;
 use serde_json::{Value, json};
 use textpoke_model::property::Violation;
@@ -9,7 +7,6 @@ use textpoke_model::report::with;
 use textpoke_model::trace::Trace;
 use textpoke_model::{Ending, Options, Unknown, Walk, walk};
 
-use super::cells::hang;
 use super::{interleaving, program, report};
 use crate::error::{Error, Result};
 use crate::text::Paint;
@@ -125,11 +122,10 @@ impl Replayed {
         out.push('\n');
         let (verdict, text) = match self.why_not() {
             None => ("REPRODUCED", format!("in {} transitions:", trace.len())),
-            Some(why) => ("NOT REPRODUCED", format!("{why}; recorded was {}", named(trace.violation))),
+            Some(why) => ("NOT REPRODUCED:", format!("{why}; recorded was {}", named(trace.violation))),
         };
-        let indent = verdict.len() + 3;
-        let coloured = if self.reproduced() { paint.green(verdict) } else { paint.red(verdict) };
-        let _ = writeln!(out, "  {coloured} {}", hang("", indent, &text, width).trim());
+        let painted = if self.reproduced() { paint.green(verdict) } else { paint.red(verdict) };
+        out += &report::said(verdict, &painted, &text, width);
         if let Some(n) = self.differs() {
             let (now, then) = (self.walk.as_ref().ok().map(|walk| &walk.lines[n - 1]), &trace.lines[n - 1]);
             let now = now.map_or("", |line| line.what.as_str());
@@ -138,7 +134,7 @@ impl Replayed {
             } else {
                 format!("transition {n} is now \"{now}\"; recorded was \"{}\"", then.what)
             };
-            let _ = writeln!(out, "  {} {}", paint.yellow("differs"), hang("", 10, &text, width).trim());
+            out += &report::said("differs:", &paint.yellow("differs:"), &text, width);
         }
         if let Ok(walk) = &self.walk
             && (!walk.lines.is_empty() || matches!(walk.ending, Ending::Violated(_)))
@@ -214,7 +210,7 @@ mod tests {
             "{text}"
         );
         let (reproduced, text) = replayed(|report| report["trace"]["lines"][0]["choice"] = 1.into());
-        assert!(!reproduced && text.contains("  differs transition 1 is now "), "{text}");
+        assert!(!reproduced && text.contains("  differs: transition 1 is now "), "{text}");
         let (reproduced, text) = replayed(|report| report["trace"]["violation"] = "stale".into());
         assert!(!reproduced && text.contains("it ends otherwise: torn instruction"), "{text}");
         let (reproduced, text) = replayed(|report| report["name"] = "naive".into());

@@ -23,7 +23,7 @@ const VIOLATED: usize = 6;
 pub fn render(scenario: &Scenario, memory: usize, report: &Report, width: usize, paint: Paint) -> String {
     let mut out = program::heading(&report.name, &report.title, width, paint);
     out += &facts(scenario, &report.with, width, paint);
-    let _ = writeln!(out, "\n  {}\n", headline(report, memory, paint));
+    let _ = writeln!(out, "\n{}", headline(report, memory, width, paint));
     if let Some(trace) = &report.trace {
         out += &interleaving::render(trace, report.profile.isa(), width, paint);
         out += &violated(trace.violation, width, paint);
@@ -82,7 +82,9 @@ fn fact(out: &mut String, label: &str, value: &str, width: usize) {
     out.push_str(&hang(&format!("  {label}"), INDENT, value, width));
 }
 
-fn headline(report: &Report, memory: usize, paint: Paint) -> String {
+fn headline(report: &Report, memory: usize, width: usize, paint: Paint) -> String {
+    const NONE: &str = "NO VERDICT";
+    let open = |text: &str| said(NONE, &paint.yellow(NONE), text, width);
     match &report.verdict {
         Verdict::Safe { live } => {
             let ends = if *live {
@@ -90,25 +92,30 @@ fn headline(report: &Report, memory: usize, paint: Paint) -> String {
             } else {
                 "too many states to ask whether the patcher can always finish"
             };
-            format!("{} in every interleaving; {ends}", paint.green("SAFE"))
+            said("SAFE", &paint.green("SAFE"), &format!("in every interleaving; {ends}"), width)
         }
         Verdict::Unsafe { length, .. } => {
-            format!("{} in {length} transitions; there is no shorter way:", paint.red("UNSAFE"))
+            let text = format!("in {length} transitions; there is no shorter way:");
+            said("UNSAFE", &paint.red("UNSAFE"), &text, width)
         }
         Verdict::Vacuous { missing } => {
             let missing: Vec<&str> = missing.iter().map(|&s| words(s)).collect();
-            format!("{} nothing goes wrong, but never: {}", paint.yellow("NO VERDICT"), missing.join(", "))
+            open(&format!("nothing goes wrong, but never: {}", missing.join(", ")))
         }
-        Verdict::OutOfMemory => format!(
-            "{} within {}: the states do not fit; nothing went wrong in those explored",
-            paint.yellow("NO VERDICT"),
-            text::bytes(memory as u64)
-        ),
-        Verdict::TooBig => format!(
-            "{} the sites do not fit: 3 at most, of 16 bytes together, or of 6 words on aarch64",
-            paint.yellow("NO VERDICT")
-        ),
+        Verdict::OutOfMemory => {
+            let memory = text::bytes(memory as u64);
+            open(&format!("within {memory}: the states do not fit; nothing went wrong in those explored"))
+        }
+        Verdict::TooBig => open("the sites do not fit: 3 at most, of 16 bytes together, or of 6 words on aarch64"),
     }
+}
+
+/// A verdict and more about it; `painted` is its word with a colour.
+#[must_use]
+pub fn said(word: &str, painted: &str, text: &str, width: usize) -> String {
+    let lines = wrap(&format!("{word} {text}"), width.saturating_sub(2));
+    let lines: String = lines.iter().map(|line| format!("  {line}\n")).collect();
+    lines.replacen(word, painted, 1)
 }
 
 fn figures(report: &Report, width: usize, paint: Paint) -> String {
