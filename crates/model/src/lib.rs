@@ -19,6 +19,7 @@ pub mod assume;
 pub mod docs;
 pub mod expected;
 pub mod explore;
+pub mod herd;
 mod isa;
 pub mod machine;
 pub mod mutate;
