@@ -42,11 +42,13 @@ pub struct Condition {
     pub prop: Prop,
     /// What a state shows: everything in the proposition and in `locations`.
     pub shown: Vec<Place>,
+    /// As it was written, on one line; empty if the test has none.
+    pub text: String,
 }
 
 impl Default for Condition {
     fn default() -> Self {
-        Self { quantifier: Quantifier::Forall, prop: Prop::True, shown: Vec::new() }
+        Self { quantifier: Quantifier::Forall, prop: Prop::True, shown: Vec::new(), text: String::new() }
     }
 }
 
@@ -95,6 +97,7 @@ pub fn read(source: &Source, start: usize, test: &mut Test) -> Result<Condition,
     if tokens.peek().is_none() {
         return Ok(condition);
     }
+    condition.text = source.text()[tokens.at()..].split_whitespace().collect::<Vec<_>>().join(" ");
     tokens.accept('~');
     let word = tokens.word("exists, ~exists or forall")?;
     condition.quantifier = match word.as_str() {

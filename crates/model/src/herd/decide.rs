@@ -64,6 +64,10 @@ pub struct Final {
 /// The answer.
 #[derive(Clone, Debug)]
 pub struct Decision {
+    /// The test's name.
+    pub name: String,
+    /// What it asks, as it was written; empty if it only lists states.
+    pub question: String,
     /// By model. Arm has one, `aarch64`; RISC-V has those of [`rvwmo::MODELS`].
     pub verdicts: Vec<(&'static str, Verdict)>,
     /// All states.
@@ -163,7 +167,7 @@ impl<'a> Search<'a> {
         if models == 0 {
             return;
         }
-        if stores_to_two_instructions(candidate) {
+        if self.test.arch == Arch::AArch64 && stores_to_two_instructions(candidate) {
             self.flags.insert(Flag::SeparateLines);
         }
         let holds = self.test.condition.prop.holds(&end);
@@ -234,6 +238,8 @@ impl<'a> Search<'a> {
             models: self.named(*models),
         });
         Decision {
+            name: self.test.name.clone(),
+            question: self.test.condition.text.clone(),
             verdicts: self.names.iter().enumerate().map(|(n, name)| (*name, verdict(n))).collect(),
             states: states.collect(),
             witness: self.witness.clone(),
