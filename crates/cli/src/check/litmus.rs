@@ -21,7 +21,7 @@ const REFUSED: u8 = 2;
 /// # Errors
 /// It cannot be read, or is one test that is outside of the surface; both are [`Error::Usage`].
 pub fn run(path: &Path, as_json: bool, width: usize, paint: Paint) -> Result<(String, u8)> {
-    let unreadable = |error: std::io::Error| Error::Usage(format!("{}: {error}", path.display()));
+    let unreadable = |error: std::io::Error| Error::Usage(Error::io(path.display(), &error).to_string());
     if path.is_dir() {
         let survey = survey(path).map_err(unreadable)?;
         if survey.rows.is_empty() {
@@ -73,7 +73,7 @@ fn one(row: &Row, decision: &Decision, width: usize, paint: Paint) -> String {
         let _ = writeln!(out, "{}", line.trim_end());
     }
     if let Outcome::Disagrees(_, how) = &row.outcome {
-        out.push_str(&hang("  not as expected:", 4, how, width));
+        out.push_str(&hang("  not as expected: ", 4, how, width));
     }
     for flag in &decision.flags {
         let _ = writeln!(out, "  {} {flag}", paint.yellow("flag"));
@@ -122,7 +122,7 @@ fn execution(witness: &Witness, several: bool, width: usize, paint: Paint) -> St
         let _ = writeln!(out, "{}", text.trim_end());
     }
     for order in &witness.order {
-        out.push_str(&hang("  order of stores,", 4, order, width));
+        out.push_str(&hang("  order of stores, ", 4, order, width));
     }
     out
 }
@@ -184,7 +184,7 @@ fn folder(root: &Path, survey: &Survey, width: usize, paint: Paint) -> String {
             let _ = writeln!(out, "\n{}", paint.bold(title));
         }
         for (file, what) in found {
-            out.push_str(&hang(&format!("  {}:", name(file)), 4, &what, width));
+            out.push_str(&hang(&format!("  {}: ", name(file)), 4, &what, width));
         }
     };
     list("Not as expected", &|outcome| match outcome {
