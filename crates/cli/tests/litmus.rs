@@ -28,9 +28,9 @@ fn an_allowed_test_shows_an_execution() {
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("asks   exists (1:X6=1 /\\ 1:X9=0)"), "{text}");
     assert!(text.contains("aarch64       Allowed    as expected"), "{text}");
-    assert!(text.contains("P0    STR W0,[X1]   stores \"NOP\" at P1:site"), "{text}");
-    assert!(text.contains("P1    LDR W6,[X5]   reads 1 at flag, stored by P0"), "{text}");
-    assert!(text.contains("P1    site: B out   fetches the \"B .+8\" that stood there first"), "{text}");
+    assert!(text.contains("P0    STR W0,[X1]  stores \"NOP\" at P1:site"), "{text}");
+    assert!(text.contains("P1    LDR W6,[X5]  reads 1 at flag, stored by P0"), "{text}");
+    assert!(text.contains("P1    site: B out  fetches the \"B .+8\" that stood there first"), "{text}");
     assert!(text.lines().all(|line| line.chars().count() <= 100) && !text.contains('\u{1b}'), "{text}");
 }
 
