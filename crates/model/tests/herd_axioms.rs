@@ -29,9 +29,9 @@ fn riscv(init: &str, columns: &[(&str, &str)], condition: &str) -> String {
 const ALLOWED: Verdict = Verdict::Allowed;
 const FORBIDDEN: Verdict = Verdict::Forbidden;
 
-/// Two processes over x and y; X1 is x and X3 is y in both, X8 is 1.
+/// Two processes over x, z and y, which X1, X2 and X3 point to in both; X8 is 1.
 fn two(p0: &str, p1: &str, condition: &str) -> Verdict {
-    let init = "0:X1=x; 0:X3=y; 0:X8=1; 1:X1=x; 1:X3=y; 1:X8=1;";
+    let init = "0:X1=x; 0:X2=z; 0:X3=y; 0:X8=1; 1:X1=x; 1:X2=z; 1:X3=y; 1:X8=1;";
     arm("", init, &[("P0", p0), ("P1", p1)], condition)
 }
 
@@ -50,6 +50,16 @@ fn arm_message_passing() {
         (ordered, "LDR W4,[X3] / CBNZ W4,a / a: LDR W5,[X1]", ALLOWED),
         (ordered, "LDR W4,[X3] / CBNZ W4,a / a: ISB / LDR W5,[X1]", FORBIDDEN),
         (ordered, "LDR W4,[X3] / ISB / LDR W5,[X1]", ALLOWED),
+        (ordered, "LDR W4,[X3] / EOR W6,W4,W4 / LDR W7,[X3,W6,SXTW] / ISB / LDR W5,[X1]", FORBIDDEN),
+        // Through the process's own store.
+        (ordered, "LDR W4,[X3] / STR W4,[X2] / LDR W7,[X2] / EOR W6,W7,W7 / LDR W5,[X1,W6,SXTW]", FORBIDDEN),
+        (ordered, "LDR W4,[X3] / STR W8,[X2] / LDR W7,[X2] / EOR W6,W7,W7 / LDR W5,[X1,W6,SXTW]", ALLOWED),
+        // Two loads that got the same are in no order.
+        (
+            ordered,
+            "LDR W4,[X3] / EOR W6,W4,W4 / LDR W7,[X2,W6,SXTW] / LDR W7,[X2] / EOR W6,W7,W7 / LDR W5,[X1,W6,SXTW]",
+            ALLOWED,
+        ),
         // Through a conditional select, an address is no dependency; a branch with ISB still is one.
         (ordered, "LDR W4,[X3] / CMP W4,#1 / CSEL X6,X1,X1,EQ / LDR W5,[X6]", ALLOWED),
         (ordered, "LDR W4,[X3] / CMP W4,#1 / CSEL X6,X1,X1,EQ / CBNZ X6,a / a: ISB / LDR W5,[X1]", FORBIDDEN),
@@ -76,6 +86,9 @@ fn arm_store_buffering_and_load_buffering() {
     for (between, stored, verdict) in [
         ("NOP", "W8", ALLOWED),
         ("NOP", "W4", FORBIDDEN),
+        ("EOR W6,W4,W4 / ADD W6,W6,#1", "W6", FORBIDDEN),
+        ("EOR W6,W4,W4 / LDR W7,[X2,W6,SXTW]", "W8", FORBIDDEN),
+        ("LDR W7,[X2]", "W8", ALLOWED),
         ("DMB LD", "W8", FORBIDDEN),
         ("CBNZ W4,a / a:", "W8", FORBIDDEN),
         ("CMP W4,#1 / CSET W6,EQ", "W6", FORBIDDEN),
@@ -96,6 +109,14 @@ fn arm_is_multi_copy_atomic_and_coherent() {
         arm("", init, &columns, "exists (2:X4=1 /\\ 2:X5=0 /\\ 3:X4=1 /\\ 3:X5=0)")
     };
     assert_eq!((iriw("NOP"), iriw("DMB LD")), (ALLOWED, FORBIDDEN));
+    // A store after a load of its location is after what the load saw.
+    let init = "0:X1=x; 0:X7=2; 1:X1=x; 1:X3=y; 1:X8=1; 2:X1=x; 2:X3=y; 2:X8=1;";
+    let columns = [
+        ("P0", "LDR W4,[X1] / STR W7,[X1]"),
+        ("P1", "LDR W4,[X1] / DMB SY / STR W8,[X3]"),
+        ("P2", "LDR W4,[X3] / DMB SY / STR W8,[X1]"),
+    ];
+    assert_eq!(arm("", init, &columns, "exists (0:X4=1 /\\ 1:X4=2 /\\ 2:X4=1)"), FORBIDDEN);
     let corr = two("STR W8,[X1]", "LDR W4,[X1] / LDR W5,[X1]", "exists (1:X4=1 /\\ 1:X5=0)");
     let cowr = two("STR W8,[X1] / LDR W4,[X1]", "NOP", "exists (0:X4=0)");
     let corw = two("LDR W4,[X1] / STR W8,[X1]", "NOP", "exists (0:X4=1)");
@@ -121,6 +142,10 @@ fn arm_fetches() {
         ("", "DC CVAU,X1 / DSB ISH / IC IVAU,X1", "ISB", ALLOWED),
         ("", "DC CVAU,X3 / DSB ISH / IC IVAU,X1 / DSB ISH", "ISB", ALLOWED),
         ("", whole, "DSB SY", ALLOWED),
+        ("", "DC CVAU,X1 / DMB ISH", "DSB ISH / IC IVAU,X1 / DSB ISH / ISB", FORBIDDEN),
+        ("", "DMB ST", "DMB ISH / DC CVAU,X1 / DSB ISH / IC IVAU,X1 / DSB ISH / ISB", FORBIDDEN),
+        ("", "DMB ST", "DMB LD / DC CVAU,X1 / DSB ISH / IC IVAU,X1 / DSB ISH / ISB", ALLOWED),
+        ("", "DMB ST", "DSB LD / DC CVAU,X1 / DSB ISH / IC IVAU,X1 / DSB ISH / ISB", FORBIDDEN),
         ("", "DMB SY", "DC CVAU,X1 / DSB ISH / IC IVAU,X1 / DSB ISH / ISB", ALLOWED),
         ("", "DMB SY", "ISB / DC CVAU,X1 / DSB ISH / IC IVAU,X1 / DSB ISH / ISB", FORBIDDEN),
         ("CacheType=IDC", "DSB ISH / IC IVAU,X1 / DSB ISH", "ISB", FORBIDDEN),
@@ -131,6 +156,55 @@ fn arm_fetches() {
     ] {
         assert_eq!(patched(header, patcher, executor), verdict, "{header}: {patcher} | {executor}");
     }
+}
+
+#[test]
+fn arm_fetches_of_the_own_stores() {
+    let init = "0:X0=NOP; 0:X1=P0:s;";
+    let own = |code: &str, condition: &str| arm("", init, &[("P0", code)], condition);
+    let old = |code: &str| own(&format!("{code} / s: B e / MOV W9,#1 / e:"), "exists (0:X9=0)");
+    assert_eq!(old("STR W0,[X1] / DC CVAU,X1 / DSB ISH / IC IVAU,X1 / DSB ISH / ISB"), FORBIDDEN);
+    assert_eq!(old("STR W0,[X1] / DC CVAU,X1 / DSB ISH / IC IVAU,X1 / DSB ISH"), ALLOWED);
+    assert_eq!(old("STR W0,[X1] / DSB ISH / IC IVAU,X1 / DSB ISH / DC CVAU,X1 / DSB ISH / ISB"), ALLOWED);
+    assert_eq!(old("DC CVAU,X1 / DSB ISH / STR W0,[X1] / DSB ISH / IC IVAU,X1 / DSB ISH / ISB"), ALLOWED);
+    // What is stored after it was executed was not fetched.
+    assert_eq!(own("s: B e / MOV W9,#1 / e: STR W0,[X1]", "exists (0:X9=1)"), FORBIDDEN);
+}
+
+#[test]
+fn arm_fetches_and_what_follows_them() {
+    let init = "0:X0=NOP; 0:X1=P1:s; 0:X2=P1:r; 0:X3=y; 0:X8=1; 1:X1=P1:s; 1:X3=y; 1:X8=2;";
+    let run =
+        |header: &str, p0: &str, p1: &str, condition: &str| arm(header, init, &[("P0", p0), ("P1", p1)], condition);
+    // Whoever executes the new word reads and stores after it.
+    let p0 = "STR W8,[X3] / DMB ST / STR W0,[X1]";
+    let new = "s: B e / MOV W9,#1 / e: r:";
+    assert_eq!(run("", p0, &format!("{new} LDR W4,[X3]"), "exists (1:X9=1 /\\ 1:X4=0)"), FORBIDDEN);
+    assert_eq!(run("", p0, &format!("{new} STR W8,[X3]"), "exists (1:X9=1 /\\ y=1)"), FORBIDDEN);
+    // Two words, r before s; who executes the new s and then r may still have the old one.
+    let (both, stale) = ("s: B r / MOV W9,#1 / r: B e / MOV W5,#1 / e:", "exists (1:X9=1 /\\ 1:X5=0)");
+    let whole = "STR W0,[X2] / DC CVAU,X2 / DSB ISH / IC IVAU,X2 / DSB ISH / STR W0,[X1]";
+    assert_eq!(run("", whole, both, stale), FORBIDDEN, "a completed IC is one for all");
+    assert_eq!(run("", "STR W0,[X2] / DC CVAU,X2 / DSB ISH / STR W0,[X1]", both, stale), ALLOWED);
+    assert_eq!(run("CacheType=IDC", "STR W0,[X2] / DMB ST / STR W0,[X1]", both, stale), ALLOWED);
+    assert_eq!(run("CacheType=DIC", "STR W0,[X2] / DMB ST / STR W0,[X1]", both, stale), FORBIDDEN);
+    // Maintenance by an address that was loaded.
+    let init = "0:X0=NOP; 0:X1=P1:s; 0:X3=y; 1:X3=y;";
+    let p0 = "STR W0,[X1] / DC CVAU,X1 / DSB ISH / STR X1,[X3]";
+    let maintained = |by: &str| {
+        let p1 = format!("LDR X4,[X3] / IC IVAU,{by} / DSB ISH / ISB / s: B e / MOV W9,#1 / e:");
+        arm("", &format!("{init} 1:X5=P1:s;"), &[("P0", p0), ("P1", &p1)], "exists (1:X4=P1:s /\\ 1:X9=0)")
+    };
+    assert_eq!((maintained("X4"), maintained("X5")), (FORBIDDEN, ALLOWED));
+    // A store is before the IC only if a DSB says so; DMB ST does not.
+    let sb = |barrier: &str| {
+        let p1 = format!(
+            "STR W8,[X3] / {barrier} / DC CVAU,X1 / DSB ISH / IC IVAU,X1 / DSB ISH / ISB / s: B e / MOV W9,#1 / e:"
+        );
+        let init = "0:X0=NOP; 0:X1=P1:s; 0:X3=y; 1:X1=P1:s; 1:X3=y; 1:X8=1;";
+        arm("", init, &[("P0", "STR W0,[X1] / DMB SY / LDR W4,[X3]"), ("P1", &p1)], "exists (0:X4=0 /\\ 1:X9=0)")
+    };
+    assert_eq!((sb("DMB ST"), sb("DSB ST"), sb("DMB ISH")), (ALLOWED, FORBIDDEN, FORBIDDEN));
 }
 
 #[test]
@@ -165,9 +239,9 @@ fn only_unordered_changes_of_other_instructions_are_flagged() {
     assert_eq!(flags("LDR W4,[X3] / CBZ W4,e / s: MOV W9,#1 / e:"), [Flag::Cmodx]);
 }
 
-/// Two harts over x and y; a1 is x and a2 is y in both, t1 is 1.
+/// Two harts over x, y and z, which a1, a2 and a4 point to in both; t1 is 1.
 fn harts(p0: &str, p1: &str, condition: &str) -> String {
-    riscv("0:a1=x; 0:a2=y; 0:t1=1; 1:a1=x; 1:a2=y; 1:t1=1;", &[("P0", p0), ("P1", p1)], condition)
+    riscv("0:a1=x; 0:a2=y; 0:a4=z; 0:t1=1; 1:a1=x; 1:a2=y; 1:a4=z; 1:t1=1;", &[("P0", p0), ("P1", p1)], condition)
 }
 
 #[test]
@@ -183,6 +257,13 @@ fn riscv_data() {
         (ordered, "lw s0,0(a2) / fence.i / lw s1,0(a1)", "FFFFF"),
         (ordered, "lw s0,0(a2) / xor s2,s0,s0 / add a3,a1,s2 / lw s1,0(a3)", "FFFFF"),
         (ordered, "lw s0,0(a2) / bnez s0,a / a: lw s1,0(a1)", "AAAAA"),
+        (ordered, "lw s0,0(a2) / sw s0,0(a4) / lw s3,0(a4) / xor s2,s3,s3 / add a3,a1,s2 / lw s1,0(a3)", "FFFFF"),
+        (ordered, "lw s0,0(a2) / sw t1,0(a4) / lw s3,0(a4) / xor s2,s3,s3 / add a3,a1,s2 / lw s1,0(a3)", "AAAAA"),
+        (
+            ordered,
+            "lw s0,0(a2) / xor s2,s0,s0 / add a3,a4,s2 / lw s3,0(a3) / lw s3,0(a4) / xor s2,s3,s3 / add a3,a1,s2 / lw s1,0(a3)",
+            "AAAAA",
+        ),
     ] {
         assert_eq!(harts(writer, reader, stale), verdict, "{writer} | {reader}");
     }
@@ -191,6 +272,15 @@ fn riscv_data() {
         harts(&p0, &p1, "exists (0:s0=0 /\\ 1:s0=0)")
     };
     assert_eq!((sb("nop").as_str(), sb("fence.tso").as_str(), sb("fence").as_str()), ("AAAAA", "AAAAA", "FFFFF"));
+    let lb_with = |between: &str, stored: &str| {
+        let p0 = format!("lw s0,0(a1) / {between} / sw {stored},0(a2)");
+        let p1 = format!("lw s0,0(a2) / {between} / sw {stored},0(a1)");
+        harts(&p0, &p1, "exists (0:s0=1 /\\ 1:s0=1)")
+    };
+    assert_eq!(lb_with("xor s2,s0,s0 / addi s2,s2,1", "s2"), "FFFFF");
+    assert_eq!(lb_with("bnez s0,a / a:", "t1"), "FFFFF");
+    assert_eq!(lb_with("xor s2,s0,s0 / add a3,a4,s2 / lw s3,0(a3)", "t1"), "FFFFF");
+    assert_eq!(lb_with("lw s3,0(a4)", "t1"), "AAAAA");
     let lb = |stored: &str| {
         let (p0, p1) = (format!("lw s0,0(a1) / sw {stored},0(a2)"), format!("lw s0,0(a2) / sw {stored},0(a1)"));
         harts(&p0, &p1, "exists (0:s0=1 /\\ 1:s0=1)")
