@@ -56,7 +56,7 @@ fn json() {
     assert!(test["witness"]["lines"].as_array().unwrap().iter().any(|line| line["instruction"] == "BL .+8"), "{text}");
     let (text, code) = check(&[&own().display().to_string(), "--json"]);
     let all: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!((code, all["tests"].as_array().unwrap().len()), (0, 18));
+    assert_eq!((code, all["tests"].as_array().unwrap().len()), (0, 20));
     assert_eq!(all["agree"], true);
 }
 
@@ -64,7 +64,7 @@ fn json() {
 fn a_folder_is_a_table() {
     let (text, code) = check(&[&own().display().to_string()]);
     assert_eq!(code, 0, "{text}");
-    assert!(text.contains("18 of 18 tests with an expected verdict agree"), "{text}");
+    assert!(text.contains("20 of 20 tests with an expected verdict agree"), "{text}");
     let folder = tempfile::tempdir().unwrap();
     let put = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     let path = folder.path().display().to_string();

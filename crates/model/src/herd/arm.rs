@@ -46,7 +46,6 @@ impl<'a> Rules<'a> {
         let mut fixed = local(c);
         fixed.join(&dsb);
         fixed.join(&sync);
-        fixed.join(&hazard(c));
         fixed.join(&observed(c, options));
         let mut completed = dsb;
         completed.join(&sync);
@@ -54,7 +53,7 @@ impl<'a> Rules<'a> {
         for a in 0..n {
             for b in 0..n {
                 let line = c.events[a].at.is_none() || c.same(a, b);
-                let ic = c.events[a].kind == Kind::Ic && c.fetch(b) && full_dsb_after(c, a);
+                let ic = c.events[a].kind == Kind::Ic && c.fetch(b);
                 let dc = c.events[a].kind == Kind::Dc && c.write(b);
                 if line && (ic || dc) {
                     pairs.push((a, b));
@@ -190,10 +189,6 @@ fn dsb(c: &Candidate<'_>) -> Relation {
     })
 }
 
-fn full_dsb_after(c: &Candidate<'_>, a: usize) -> bool {
-    (a + 1..c.len()).any(|b| c.po(a, b) && c.events[b].kind == Kind::Dsb(Barrier::Full))
-}
-
 /// Context synchronisation: what it is known to come after is before everything after it, fetches too.
 fn synchronised(c: &Candidate<'_>, dsb: &Relation) -> Relation {
     let n = c.len();
@@ -209,13 +204,6 @@ fn synchronised(c: &Candidate<'_>, dsb: &Relation) -> Relation {
         own_fetch || branch || address || dsb.has(a, s)
     });
     reaches.then(&Relation::of(n, |s, b| c.events[s].kind == Kind::Context && c.po(s, b)))
-}
-
-/// Two loads of one location do not go back in time.
-fn hazard(c: &Candidate<'_>) -> Relation {
-    let n = c.len();
-    let loads = Relation::of(n, |a, b| c.read(a) && c.read(b) && c.po(a, b) && c.same(a, b));
-    loads.then(&Relation::of(n, |a, b| c.fr(a, b) && c.external(a, b)))
 }
 
 /// What one CPU sees of another, and a fetch of anybody.
