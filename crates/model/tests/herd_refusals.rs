@@ -134,3 +134,54 @@ fn conditions() {
         "line 5, column 19: faults of the kind Permission are outside of the surface"
     );
 }
+
+/// A number is not compared with an instruction's bits, and halves of values are not made up.
+#[test]
+fn unknown_bits() {
+    let asked = |condition: &str| {
+        let text = format!("AArch64 t\n{{ 0:X3=NOP; }}\nP0 ;\nADR X1,s ;\ns: NOP ;\n{condition}");
+        parse(&text).and_then(|test| decide(&test)).map(|decision| decision.verdicts[0].1.to_string())
+    };
+    let refused = asked("exists 0:X3=3573751839").unwrap_err().to_string();
+    let what = "line 6, column 1: the condition compares a number with an instruction, whose bits are not modelled";
+    assert_eq!(refused, what);
+    assert_eq!(asked("exists 0:X3=1").unwrap(), "Forbidden", "1 is UDF");
+    assert_eq!(asked("exists 0:X1=7").unwrap(), "Forbidden", "an address is a symbol");
+    let halves = "AArch64 t\n{ 0:X1=P0:s; 0:X2=x; 0:X4=1; }\nP0 ;\nSTR X1,[X2] ;\ns: STR W4,[X2] ;\nexists x=1";
+    assert_eq!(refusal(halves), "line 4, column 1: stores of 4 bytes and values of 8 meet in x");
+}
+
+/// Whatever stands in a file, it is decided or refused.
+#[test]
+fn no_text_makes_it_panic() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/herd");
+    let mut seed = 1u64;
+    let mut random = move |n: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize % n
+    };
+    let (mut decided, mut refused) = (0, 0);
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let text: Vec<char> = std::fs::read_to_string(entry.unwrap().path()).unwrap().chars().collect();
+        for _ in 0..100 {
+            let mut changed = text.clone();
+            for _ in 0..=random(3) {
+                let (at, other) = (random(changed.len()), random(changed.len()));
+                match random(4) {
+                    0 => drop(changed.remove(at)),
+                    1 => changed.insert(at, changed[other]),
+                    2 => changed.swap(at, other),
+                    _ => changed[at] = ['{', '}', ';', '|', ':', '"', '(', '*', 'é', '9', '-', '\n'][random(12)],
+                }
+            }
+            match parse(&changed.iter().collect::<String>()).and_then(|test| decide(&test)) {
+                Ok(_) => decided += 1,
+                Err(refusal) => {
+                    assert!(refusal.line > 0 && refusal.column > 0 && !refusal.what.is_empty());
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!(decided > 100 && refused > 100, "{decided} decided, {refused} refused");
+}

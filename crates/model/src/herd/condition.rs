@@ -44,11 +44,13 @@ pub struct Condition {
     pub shown: Vec<Place>,
     /// As it was written, on one line; empty if the test has none.
     pub text: String,
+    /// Line and column.
+    pub place: (usize, usize),
 }
 
 impl Default for Condition {
     fn default() -> Self {
-        Self { quantifier: Quantifier::Forall, prop: Prop::True, shown: Vec::new(), text: String::new() }
+        Self { quantifier: Quantifier::Forall, prop: Prop::True, shown: Vec::new(), text: String::new(), place: (1, 1) }
     }
 }
 
@@ -61,19 +63,23 @@ pub trait State {
 }
 
 impl Prop {
-    /// Whether a state satisfies it. Values of different kinds are different.
-    pub fn holds(&self, state: &impl State) -> bool {
-        match self {
+    /// Whether a state satisfies it. An address is a symbol, and equal to nothing else.
+    ///
+    /// # Errors
+    /// It compares a number with an instruction's word.
+    pub fn holds(&self, state: &impl State) -> Result<bool, String> {
+        Ok(match self {
             Self::True => true,
-            Self::Not(a) => !a.holds(state),
-            Self::And(a, b) => a.holds(state) && b.holds(state),
-            Self::Or(a, b) => a.holds(state) || b.holds(state),
-            Self::Equal(place, value) => {
-                let found = state.value(*place);
-                found.same(*value).unwrap_or(false)
-            }
+            Self::Not(a) => !a.holds(state)?,
+            Self::And(a, b) => a.holds(state)? && b.holds(state)?,
+            Self::Or(a, b) => a.holds(state)? || b.holds(state)?,
+            Self::Equal(place, value) => match (state.value(*place), *value) {
+                (Value::Address(a), Value::Address(b)) => a == b,
+                (Value::Address(_), _) | (_, Value::Address(_)) => false,
+                (found, value) => found.same(value)?,
+            },
             Self::Fault(at, kind) => state.fault(*at, kind.as_deref()),
-        }
+        })
     }
 }
 
@@ -97,6 +103,7 @@ pub fn read(source: &Source, start: usize, test: &mut Test) -> Result<Condition,
     if tokens.peek().is_none() {
         return Ok(condition);
     }
+    condition.place = source.place(tokens.at());
     condition.text = source.text()[tokens.at()..].split_whitespace().collect::<Vec<_>>().join(" ");
     tokens.accept('~');
     let word = tokens.word("exists, ~exists or forall")?;

@@ -100,7 +100,7 @@ pub fn decide(test: &Test) -> Result<Decision, Refusal> {
 }
 
 /// More candidates than this are no litmus test.
-const CANDIDATES: usize = 5_000_000;
+const CANDIDATES: usize = 1_000_000;
 
 struct Search<'a> {
     test: &'a Test,
@@ -144,13 +144,17 @@ impl<'a> Search<'a> {
                 }
                 return failure.is_none();
             }
-            self.judge(candidate);
-            true
+            if let Err(what) = self.judge(candidate) {
+                let (line, column) = test.condition.place;
+                failure = Some(Refusal { line, column, what: format!("the condition {what}") });
+            }
+            failure.is_none()
         });
         failure.map_or(Ok(()), Err)
     }
 
-    fn judge(&mut self, candidate: &Candidate<'_>) {
+    /// Adds the final state if a model allows it.
+    fn judge(&mut self, candidate: &Candidate<'_>) -> Result<(), String> {
         let end = End { test: self.test, candidate };
         let shown = self.test.condition.shown.iter().map(|place| end.value(*place)).collect();
         let mut faults: Vec<_> = candidate.paths.iter().flat_map(|path| path.faults.clone()).collect();
@@ -161,21 +165,22 @@ impl<'a> Search<'a> {
         let race =
             self.test.arch == Arch::AArch64 && !self.flags.contains(&Flag::Cmodx) && races(candidate).next().is_some();
         if known == every && !race {
-            return;
+            return Ok(());
         }
         let models = self.models(candidate, race);
         if models == 0 {
-            return;
+            return Ok(());
         }
         if self.test.arch == Arch::AArch64 && stores_to_two_instructions(candidate) {
             self.flags.insert(Flag::SeparateLines);
         }
-        let holds = self.test.condition.prop.holds(&end);
+        let holds = self.test.condition.prop.holds(&end)?;
         self.states.entry(key).or_insert((0, holds)).0 |= models;
         let wanted = self.test.condition.quantifier == Quantifier::Exists;
         if holds == wanted && self.witness.as_ref().is_none_or(|w| w.models.len() < models.count_ones() as usize) {
             self.witness = Some(Witness::new(self.test, candidate, self.named(models)));
         }
+        Ok(())
     }
 
     /// The models that allow a candidate; `race` looks for unordered conflicts as well.

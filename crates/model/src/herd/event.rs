@@ -63,6 +63,8 @@ pub struct Event {
     pub at: Option<Location>,
     /// What is read or written.
     pub value: Value,
+    /// A store of 4 bytes.
+    pub narrow: bool,
     /// The instruction of the path that it belongs to.
     pub step: usize,
     /// Loads that its address comes from.

@@ -44,7 +44,7 @@ const SILENT: [&str; 13] = [
 pub fn read(source: &Source) -> Result<Header, Refusal> {
     let text = source.text();
     let start = text.find(|c: char| !c.is_whitespace()).unwrap_or(text.len());
-    let first = text[start..].lines().next().unwrap_or("");
+    let first = text[start..].split(['\n', '{']).next().unwrap_or("").trim_end();
     let (arch, name) = first.split_once(char::is_whitespace).unwrap_or((first, ""));
     let arch = match arch {
         "AArch64" => Arch::AArch64,

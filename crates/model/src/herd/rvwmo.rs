@@ -67,14 +67,14 @@ fn fetching(c: &Candidate<'_>, model: Fetching) -> Relation {
     })
 }
 
-/// Preserved program order: RVWMO rules 1, 4 and 9 to 13. The surface has no atomics. Rule 2, two loads that got different
-/// stores, follows: the first is before the store that the second got, and that store is before the second.
+/// Preserved program order: RVWMO rules 4 and 9 to 13. The surface has no atomics. Rules 1 and 2, accesses of one location,
+/// follow: a store is after what it overwrites, and of two loads that got different stores the first is before the store
+/// that the second got.
 fn preserved(c: &Candidate<'_>) -> Relation {
     Relation::of(c.len(), |a, b| {
         if !c.po(a, b) || !c.access(a) || !c.access(b) {
             return false;
         }
-        let same_store = c.same(a, b) && c.write(b);
         let fence = (a + 1..b).any(|m| match c.events[m].kind {
             Kind::Fence(before, after) => is(c, a, before) && is(c, b, after),
             Kind::FenceTso => c.read(a) || c.write(b),
@@ -84,7 +84,7 @@ fn preserved(c: &Candidate<'_>) -> Relation {
         let through_store =
             c.read(b) && c.from[b].is_some_and(|w| c.po(w, b) && c.po(a, w) && (c.addr(a, w) || c.data(a, w)));
         let through_address = c.write(b) && (a + 1..b).any(|m| c.access(m) && c.addr(a, m));
-        same_store || fence || syntactic || through_store || through_address
+        fence || syntactic || through_store || through_address
     })
 }
 

@@ -139,7 +139,7 @@ impl Thread {
         let number = self.events.len();
         let pick = [0, 0, self.pick_ctrl];
         let step = self.steps.len().saturating_sub(1);
-        self.events.push(Event { kind, at, value, step, addr: 0, data: 0, ctrl: self.ctrl, pick });
+        self.events.push(Event { kind, at, value, narrow: false, step, addr: 0, data: 0, ctrl: self.ctrl, pick });
         1u64.checked_shl(number as u32).unwrap_or(0)
     }
 
@@ -179,10 +179,10 @@ impl Thread {
         if let (Location::Code(at), Value::Instr(instr)) = (at, value) {
             value = Value::Instr(instr.placed(at));
         }
-        if !wide && !fits(test.initially(at)) {
-            return Err(format!("stores 4 bytes over the 8 of {}", test.name_of(at)));
-        }
         self.record_at(Kind::Write(release), at, base, Tainted { value, ..from });
+        if let Some(event) = self.events.last_mut() {
+            event.narrow = !wide;
+        }
         Ok(())
     }
 
@@ -259,14 +259,5 @@ fn accessible(test: &Test, at: Location, wide: bool, what: &str) -> Result<(), S
         Err(format!("{what} 8 bytes at an instruction of 4"))
     } else {
         Ok(())
-    }
-}
-
-/// Whether 4 bytes hold it.
-fn fits(value: Value) -> bool {
-    match value {
-        Value::Int(n) => u32::try_from(n).is_ok() || i32::try_from(n).is_ok(),
-        Value::Instr(_) => true,
-        Value::Address(_) => false,
     }
 }

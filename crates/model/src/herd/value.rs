@@ -116,16 +116,20 @@ impl Value {
     /// Whether two values are equal as bit patterns.
     ///
     /// # Errors
-    /// A number is compared with an address or an instruction, whose bits are not known here; only zero is known to be
-    /// none of them.
+    /// The bits of one of them are not known here.
     pub fn same(self, other: Self) -> Result<bool, String> {
         match (self, other) {
             (Self::Int(a), Self::Int(b)) => Ok(a == b),
             (Self::Address(a), Self::Address(b)) => Ok(a == b),
             (Self::Instr(a), Self::Instr(b)) => Ok(a == b),
             (Self::Int(0), Self::Address(_)) | (Self::Address(_), Self::Int(0)) => Ok(false),
-            (Self::Int(0), Self::Instr(i)) | (Self::Instr(i), Self::Int(0)) => Ok(i == Instr::A64(a64::Instr::Udf(0))),
-            _ => Err("compares values of different kinds, whose bits are not modelled".into()),
+            // A64 words below 65536 are UDF; zero is no RISC-V instruction.
+            (Self::Int(n), Self::Instr(i)) | (Self::Instr(i), Self::Int(n)) => match (i, u16::try_from(n)) {
+                (Instr::A64(i), Ok(n)) => Ok(i == a64::Instr::Udf(n)),
+                (Instr::Riscv(_), Ok(0)) => Ok(false),
+                _ => Err("compares a number with an instruction, whose bits are not modelled".into()),
+            },
+            _ => Err("compares an address with what is none".into()),
         }
     }
 
@@ -145,6 +149,16 @@ impl Value {
             Self::Address(Location::Code(_)) => Err("makes an address inside of an instruction".into()),
             Self::Address(_) => Err("makes an address inside or outside of a variable".into()),
             Self::Instr(_) => Err("calculates with an instruction's bits".into()),
+        }
+    }
+
+    /// Whether 4 bytes hold it.
+    #[must_use]
+    pub fn fits_word(self) -> bool {
+        match self {
+            Self::Int(n) => u32::try_from(n).is_ok(),
+            Self::Instr(_) => true,
+            Self::Address(_) => false,
         }
     }
 
