@@ -8,7 +8,7 @@
 //! for a handful of instructions rather than for whole protocols. Nothing is shared between the two, so that what they
 //! agree on was found twice.
 //!
-//! Reading order: [`test`], [`path`], [`candidate`], [`arm`], [`rvwmo`], [`decide`](mod@decide), [`survey`](mod@survey).
+//! Reading order: [`mod@test`], [`path`], [`candidate`], [`arm`], [`rvwmo`], [`decide`](mod@decide), [`survey`](mod@survey).
 
 pub mod a64;
 pub mod arm;
