@@ -1,7 +1,7 @@
 //! Published litmus tests of instruction fetch, in herd's format, decided by Arm's and RISC-V's models.
 //!
-//! [`parse`] reads a test or refuses it, naming what is outside of the surface and where it stands; [`decide`] enumerates
-//! all candidate executions and keeps those that the axioms allow; [`survey`] compares a whole folder with the verdicts
+//! [`parse`] reads a test or refuses it, naming what is outside of the surface and where it stands; [`decide()`] enumerates
+//! all candidate executions and keeps those that the axioms allow; [`survey()`] compares a whole folder with the verdicts
 //! beside it. `docs/herd.md` has the axioms in plain words and the agreement with the published suites.
 //!
 //! This is a second machine beside the operational one of [`crate::machine`]: declarative, with weakly ordered data, and
