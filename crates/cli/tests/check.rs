@@ -258,7 +258,7 @@ fn what_is_not_understood_is_refused() {
     assert!(refusal(&["check", "word", "--isa", "vax"], 2).contains("x86-64, aarch64 and riscv64 are modelled"));
     assert!(refusal(&["check", "word", "--profile", "arm"], 2).contains("arm64, arm64-idc"));
     assert!(refusal(&["check", "word", "--nmis", "4"], 2).contains("0..=3"));
-    assert!(refusal(&["check"], 2).contains("<NAME|--all|--deep|--list|--replay <FILE>>"));
+    assert!(refusal(&["check"], 2).contains("<NAME|--all|--deep|--list|--replay <FILE>|--litmus <FILE|DIR>>"));
     assert!(refusal(&["check", "--replay", "x", "--cpus", "3"], 2).contains("cannot be used with"));
     assert!(refusal(&["check", "word", "--all"], 2).contains("cannot be used with"));
     assert!(refusal(&["check", "--all", "--cpus", "3"], 2).contains("cannot be used with"));

@@ -11,6 +11,8 @@
 //! [`property::Sometimes`] guards it against being vacuous. `docs/protocols/README.md` says where this is too careful,
 //! where too trusting, and why fewer states are enough.
 //!
+//! [`herd`] stands apart: it decides litmus tests of others by the axioms of Arm's and RISC-V's memory models.
+//!
 //! Reading order: [`scenario`], [`profile`], [`machine`] (`patcher`, `store`, `fetch`, `thread`, `trap`, `nmi`),
 //! [`explore`], [`variants`], [`expected`].
 
@@ -19,6 +21,7 @@ pub mod assume;
 pub mod docs;
 pub mod expected;
 pub mod explore;
+pub mod herd;
 mod isa;
 pub mod machine;
 pub mod mutate;

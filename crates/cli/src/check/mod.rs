@@ -4,6 +4,7 @@ pub mod cells;
 pub mod choice;
 pub mod interleaving;
 pub mod list;
+pub mod litmus;
 pub mod program;
 pub mod replay;
 pub mod report;

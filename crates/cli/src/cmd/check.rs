@@ -9,7 +9,7 @@ use textpoke_model::explore::Limits;
 use textpoke_model::{Check, IsaId, Options, Profile, Report, Unknown, Verdict, checks};
 
 use crate::check::cells::fill;
-use crate::check::{choice, list, program, replay, report, table};
+use crate::check::{choice, list, litmus, program, replay, report, table};
 use crate::error::{Doing, Error, Result};
 use crate::progress;
 use crate::text::{self, Paint, parse_size};
@@ -27,15 +27,17 @@ Examples:
   textpoke check nmi_assist --print                   its steps, and the way back
   textpoke check five-nops --json > five-nops.json
   textpoke check --replay five-nops.json              that counterexample again, step by step
+  textpoke check --litmus MP.litmus                   others' tests, by Arm's and RISC-V's own models
 
 What is explored are the objects that patch live. Nothing is sampled: every interleaving of stores,
 fetches, traps, signals, NMIs and failures is tried, under what the manuals of AMD, Intel, Arm and
 RISC-V promise about instruction fetch.
 
 Exit codes:
-  0  safe; with --all and --deep: every verdict is the expected one; with --replay: it goes wrong again
-  1  unsafe: the shortest interleaving is printed; with --all and --deep: a verdict is not as expected;
-     with --replay: it goes otherwise now
+  0  safe; with --all and --deep: every verdict is the expected one; with --replay: it goes wrong again;
+     with --litmus: decided, and as the verdicts.tsv beside it has it, if there is one
+  1  unsafe: the shortest interleaving is printed; with --all, --deep and --litmus: a verdict is not as
+     expected; with --replay: it goes otherwise now
   2  the command line or the file was not understood, or asks for what is not modelled
   3  no verdict: the states do not fit into --memory, or the output could not be written";
 
@@ -68,6 +70,10 @@ pub struct Args {
     /// Walk the counterexamples in a file again that `check --json` printed; - is standard input
     #[arg(long, value_name = "FILE", group = "what", conflicts_with_all = ["one", "isa"])]
     pub replay: Option<PathBuf>,
+
+    /// Decide a litmus test in herd's format, or all of a folder, and compare with the verdicts.tsv beside it
+    #[arg(long, value_name = "FILE|DIR", group = "what", conflicts_with_all = ["one", "isa"])]
+    pub litmus: Option<PathBuf>,
 
     /// Instruction set: x86-64, aarch64 or riscv64. If not given, x86-64 where the check is for it, else all that it is for
     #[arg(long, value_name = "ISA", value_parser = choice::isa)]
@@ -140,6 +146,9 @@ fn outcome(args: &Args) -> Result<(String, u8)> {
     }
     if let Some(path) = &args.replay {
         return walk(path, args.json, width, paint);
+    }
+    if let Some(path) = &args.litmus {
+        return litmus::run(path, args.json, width, paint);
     }
     let Some(name) = &args.name else { return Ok(all(args, width, paint)) };
     let Some(check) = Check::find(name) else { return Err(unknown(name)) };
