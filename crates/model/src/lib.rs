@@ -19,6 +19,7 @@ pub mod assume;
 pub mod docs;
 pub mod expected;
 pub mod explore;
+pub mod file;
 mod isa;
 pub mod machine;
 pub mod mutate;
@@ -41,6 +42,7 @@ pub mod variants;
 
 pub use expected::rows;
 pub use explore::Limits;
+pub use file::File;
 pub use mutate::{Fate, mutate};
 pub use options::Options;
 pub use replay::{Ending, Walk, replay, walk};
