@@ -55,3 +55,21 @@ fn who_repairs_after_a_killed_patcher_explores_the_same() {
         assert_eq!(gist(&read), gist(&live), "{name}");
     }
 }
+
+#[test]
+fn the_examples_say_what_the_checker_says() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/protocols/examples");
+    let mut seeds = std::collections::BTreeSet::new();
+    for path in std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()) {
+        let (name, bytes) = (path.file_name().unwrap().to_str().unwrap(), std::fs::read(&path).unwrap());
+        let file = parse(&bytes).unwrap_or_else(|e| panic!("{}", e.render(name, &bytes)));
+        for &profile in &file.profiles {
+            let report = file.run(profile, &Options::new(profile), &mut |_, _| {});
+            let expect = file.expects(profile).unwrap_or_else(|| panic!("{name} expects nothing of {profile:?}"));
+            assert!(expect.agrees(&report.verdict), "{name} expects {expect}\n{report}");
+        }
+        assert_eq!(parse(print(&file).as_bytes()).unwrap(), file, "{name}");
+        seeds.insert(name[..3].to_string());
+    }
+    assert_eq!(seeds.len(), 5, "{seeds:?}");
+}

@@ -56,7 +56,7 @@ fn batches(file: &File, said: &Said) -> Result<(), Error> {
     let mut stands: Option<usize> = None;
     for (i, batch) in said.batches.iter().enumerate() {
         let [forth, back, retreat] = &batch.parts;
-        let at = forth.at.unwrap_or(said.batches[0].parts[0].steps[0].1);
+        let Some(at) = forth.at else { continue };
         let (from, to) = ends(batch);
         if i == BATCHES {
             return Err(at.error(format!("{BATCHES} batches at most")));

@@ -57,7 +57,9 @@ pub(super) fn parse(line: &Line<'_>) -> Option<Result<Step, Error>> {
     Some(match (step, unit) {
         (step, None) => Ok(step),
         (Step::Store { phase, .. }, Some(at)) => self::unit(line, at).map(|unit| Step::Store { phase, unit }),
-        (_, Some(at)) => Err(line.words[at - 1].at.to(line.at().to(line.end())).error("only a store has a unit")),
+        (_, Some(at)) => {
+            Err(line.words[at - 1].at.to(line.words[line.words.len() - 1].at).error("only a store has a unit"))
+        }
     })
 }
 
