@@ -207,7 +207,11 @@ fn graph(scenario: &Scenario, said: &Said) -> Result<(), Error> {
     let steps = |b: &BatchDraft| b.parts.iter().flat_map(|p| p.steps.clone()).collect::<Vec<_>>();
     let Ok(machine) = Machine::new(scenario) else {
         // Two records are told apart, and so many nodes are numbered.
-        let mut records = said.batches.iter().map(steps).filter_map(|s| s.into_iter().find(|s| s.0 == Step::Record));
+        let mut records = said
+            .batches
+            .iter()
+            .map(steps)
+            .filter_map(|s| s.into_iter().find(|s| matches!(s.0, Step::Record | Step::Announce { .. })));
         return Err(match records.next_back() {
             Some((_, at)) => at.error("NMIs can be told apart two different records, and this is one more"),
             None => said.batches[0].parts[0]
