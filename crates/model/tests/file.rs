@@ -69,7 +69,36 @@ fn the_examples_say_what_the_checker_says() {
             assert!(expect.agrees(&report.verdict), "{name} expects {expect}\n{report}");
         }
         assert_eq!(parse(print(&file).as_bytes()).unwrap(), file, "{name}");
-        seeds.insert(name[..3].to_string());
+        seeds.extend(name.split_once('-').map(|(seed, _)| seed.to_string()));
     }
     assert_eq!(seeds.len(), 5, "{seeds:?}");
+}
+
+#[test]
+fn the_texts_on_the_page_are_understood() {
+    let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let page = std::fs::read_to_string(docs.join("protocol-files.md")).unwrap();
+    let example = std::fs::read_to_string(docs.join("protocols/examples/displacement.tp")).unwrap();
+    assert!(page.contains(&example), "the worked example and docs/protocols/examples/displacement.tp differ");
+    let fragments: Vec<&str> = page.split("```text\n").skip(1).filter_map(|t| t.split("```").next()).collect();
+    let (site, batch) = (|t: &&&str| t.starts_with("site "), |t: &&&str| t.starts_with("batch "));
+    let site = fragments.iter().find(site).unwrap();
+    let batch = fragments.iter().find(batch).unwrap();
+    let text = format!("protocol p\nisa x86-64\n{site}{batch}");
+    parse(text.as_bytes()).unwrap_or_else(|e| panic!("{}", e.render("the page", text.as_bytes())));
+}
+
+#[test]
+fn what_the_page_says_about_its_example_is_so() {
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/protocols/examples/displacement.tp");
+    let text = std::fs::read_to_string(page).unwrap();
+    let verdict = |file: &File, p| file.run(p, &Options::new(p), &mut |_, _| {}).verdict.to_string();
+    let read = |text: String| parse(text.as_bytes()).unwrap();
+    let eight = read(format!("{text}assume 8 bytes at once\n"));
+    assert_eq!(verdict(&eight, Profile::Intel), "safe");
+    let cut = read(text.replace("81001003", "81001005"));
+    assert!(verdict(&cut, Profile::Amd).starts_with("unsafe: V1"));
+    let without = read(text).without("sync cores").unwrap();
+    assert!(verdict(&without, Profile::Amd).starts_with("unsafe: V9"));
+    assert!(without.without("sync cores").is_err());
 }
