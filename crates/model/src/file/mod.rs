@@ -25,8 +25,10 @@ pub use steps::purpose;
 
 use crate::expected::Expect;
 use crate::explore::Progress;
+use crate::nmi::{Entry, Nmi};
+use crate::options::{self, Options};
 use crate::property::Sometimes;
-use crate::report::{self, Options, Report, Unknown, Verdict};
+use crate::report::{self, Report, Unknown, Verdict};
 use crate::scenario::{Batch, IsaId, Place, Profile, Scenario, World};
 use crate::variants::Check;
 
@@ -105,6 +107,13 @@ impl File {
         Scenario { sets: self.sets.clone(), batches: self.batches.clone(), cpus: self.cpus, world }
     }
 
+    /// The same for one of its profiles alone.
+    pub fn under(&self, profile: Profile) -> Self {
+        let world = self.scenario(profile).world;
+        let claims = self.expects(profile).map(|verdict| Claim { profile: None, verdict });
+        Self { profiles: vec![profile], world, claims: claims.into_iter().collect(), ..self.clone() }
+    }
+
     /// The steps of whoever comes after a killed patcher, if there are some that lead where they should.
     pub fn repair(&self) -> Option<Vec<Step>> {
         Some(self.world.repair.clone()).filter(|r| !r.is_empty()).or_else(|| self.repair_by_default())
@@ -123,9 +132,41 @@ impl File {
     /// No batch has the step.
     pub fn without(&self, step: &str) -> Result<Self, Unknown> {
         let mut file = self.clone();
-        report::leave_out(&mut file.batches, step)?;
+        options::leave_out(&mut file.batches, step)?;
         file.title = format!("{} without \"{step}\"", self.name);
         file.claims.clear();
+        Ok(file)
+    }
+
+    /// The same with other numbers than the file has, as the command line asks for them. Nothing is expected of it.
+    ///
+    /// # Errors
+    /// What the file would have to say in addition.
+    pub fn asked(
+        &self,
+        cpus: Option<u8>,
+        nmis: Option<u8>,
+        failures: Option<u8>,
+        killed: bool,
+    ) -> Result<Self, &'static str> {
+        let mut file = self.clone();
+        file.cpus = cpus.unwrap_or(file.cpus);
+        let w = &mut file.world;
+        w.failures = failures.unwrap_or(w.failures);
+        w.killed |= killed;
+        if let Some(each) = nmis {
+            // Where the file has none, they do nothing but execute the sites.
+            let nmi = Nmi { each, ..w.nmi.unwrap_or(Nmi::new(Entry::Plain)) };
+            w.nmi = (each > 0).then_some(nmi);
+        }
+        if w.killed && file.repair().is_none() {
+            return Err(
+                "the first batch's way back does not lead to the old form; the file must say `repair` and its steps",
+            );
+        }
+        if cpus.is_some() || nmis.is_some() || failures.is_some() || killed {
+            file.claims.clear();
+        }
         Ok(file)
     }
 
