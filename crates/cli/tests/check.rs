@@ -219,9 +219,7 @@ fn everything_is_as_expected() {
 #[test]
 fn steps_and_names_are_printed() {
     let text = stdout(&["check", "displace", "--print"]);
-    for wanted in
-        ["install\n   1  open", "  7  await none inside  ", "remove, way back if a step fails", "store head trap"]
-    {
+    for wanted in ["batch old -> new\n  open  ", "\n  await none inside  ", "\nback  ", "\n  store head trap  "] {
         assert!(text.contains(wanted), "{wanted}: {text}");
     }
     let (program, _) = json(&["displace", "--print"]);
@@ -237,6 +235,71 @@ fn steps_and_names_are_printed() {
     for name in names {
         assert!(stdout(&["check", name, "--print"]).contains("open"), "{name}");
     }
+}
+
+#[test]
+fn what_is_printed_checks_the_same() {
+    let all: [&[&str]; 7] = [
+        &["breakpoint"],
+        &["word", "--profile", "intel"],
+        &["two-nops", "--isa", "aarch64"],
+        &["park", "--nmis", "1"],
+        &["breakpoint", "--failures", "1", "--killed", "--cpus", "2"],
+        &["breakpoint", "--sites", "2", "--profile", "amd"],
+        &["inside-by-counter"],
+    ];
+    for args in all {
+        let printed = check(&[args, &["--print"]].concat()).0;
+        let (out, err, code) = fed(&["-", "--json"], &printed);
+        let read: Value = serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {err}\n{printed}"));
+        let (live, live_code) = json(args);
+        assert_eq!(code, live_code, "{args:?}");
+        for (a, b) in read["reports"].as_array().unwrap().iter().zip(live["reports"].as_array().unwrap()) {
+            for key in ["name", "profile", "verdict", "violation", "length", "states", "transitions", "with", "trace"] {
+                assert_eq!(a[key], b[key], "{args:?}: {key}");
+            }
+        }
+        let again = fed(&["-", "--print"], &printed).0;
+        assert_eq!(again, printed, "{args:?}");
+    }
+}
+
+#[test]
+fn files_are_checked() {
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/protocols/examples/");
+    let example = |name: &str| format!("{examples}{name}.tp");
+    let (text, code) = check(&[&example("displacement")]);
+    assert_eq!((code, text.matches("\n  as expected\n").count()), (0, 2), "{text}");
+    assert!(text.contains("stores 11 21 31 41 at +1") && text.contains("SAFE"), "{text}");
+    let (document, code) = json(&[&example("displacement")]);
+    assert_eq!((code, &document["safe"], &document["as_expected"]), (0, &Value::Bool(false), &Value::Bool(true)));
+    // Asked otherwise, nothing is expected of it, and the exit code is that of the verdicts.
+    let (text, code) = check(&[&example("displacement"), "--without", "sync cores", "--profile", "amd"]);
+    assert!(code == 1 && text.contains("V9") && !text.contains("expected"), "{text}");
+    let (text, code) = check(&[&example("displacement"), "--cpus", "3", "--profile", "amd"]);
+    assert!(code == 0 && text.contains("3: the patcher, and 2 that execute"), "{text}");
+    let (text, code) = check(&[&example("displacement"), "--failures", "1", "--killed", "--profile", "amd"]);
+    assert!(code == 0 && text.contains("may be killed"), "{text}");
+    let wrong = std::fs::read_to_string(example("003-stop-machine")).unwrap().replace("unsafe pair", "safe");
+    let (text, _, code) = fed(&["-"], &wrong);
+    assert!(code == 1 && text.contains("NOT AS EXPECTED, which is safe"), "{text}");
+}
+
+#[test]
+fn mistakes_in_files_are_told_where_they_stand() {
+    let (_, err, code) = fed(&["-"], "protocol p\nisa x86-64\nsite A at 0x1000\n  old 90\n  new 90 90\n");
+    assert_eq!(code, 2);
+    assert!(err.starts_with("textpoke: standard input:5:7: `old` has 1 bytes"), "{err}");
+    assert!(err.ends_with("\n 5 |   new 90 90\n   |       ^^^^^\n"), "{err}");
+    assert!(refusal(&["check", "no/such/file.tp"], 2).contains("cannot read no/such/file.tp: it does not exist"));
+    assert!(refusal(&["check", "/"], 2).contains("cannot read /"));
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/protocols/examples/000-int3.tp");
+    assert!(refusal(&["check", example, "--isa", "aarch64"], 2).contains("is about x86-64, not about aarch64"));
+    assert!(refusal(&["check", example, "--profile", "ziccif"], 2).contains("is about intel, amd, not about ziccif"));
+    assert!(refusal(&["check", example, "--sites", "2"], 2).contains("leave out --sites"));
+    assert!(
+        refusal(&["check", example, "--without", "park"], 2).contains("its steps are:\n  open, publish, store trap")
+    );
 }
 
 #[test]
@@ -258,7 +321,7 @@ fn what_is_not_understood_is_refused() {
     assert!(refusal(&["check", "word", "--isa", "vax"], 2).contains("x86-64, aarch64 and riscv64 are modelled"));
     assert!(refusal(&["check", "word", "--profile", "arm"], 2).contains("arm64, arm64-idc"));
     assert!(refusal(&["check", "word", "--nmis", "4"], 2).contains("0..=3"));
-    assert!(refusal(&["check"], 2).contains("<NAME|--all|--deep|--list|--replay <FILE>|--litmus <FILE|DIR>>"));
+    assert!(refusal(&["check"], 2).contains("<NAME|FILE|--all|--deep|--list|--replay <FILE>|--litmus <FILE|DIR>>"));
     assert!(refusal(&["check", "--replay", "x", "--cpus", "3"], 2).contains("cannot be used with"));
     assert!(refusal(&["check", "word", "--all"], 2).contains("cannot be used with"));
     assert!(refusal(&["check", "--all", "--cpus", "3"], 2).contains("cannot be used with"));

@@ -21,6 +21,7 @@ pub mod assume;
 pub mod docs;
 pub mod expected;
 pub mod explore;
+pub mod file;
 pub mod herd;
 mod isa;
 pub mod machine;
@@ -44,6 +45,7 @@ pub mod variants;
 
 pub use expected::rows;
 pub use explore::Limits;
+pub use file::File;
 pub use mutate::{Fate, mutate};
 pub use options::Options;
 pub use replay::{Ending, Walk, replay, walk};

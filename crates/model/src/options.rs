@@ -6,7 +6,7 @@ use textpoke_core::Step;
 use crate::explore::Limits;
 use crate::nmi::{Entry, Nmi};
 use crate::report::{Unknown, step_names};
-use crate::scenario::{Grain, Handler, Order, Profile, Repairer, Scenario, Steps};
+use crate::scenario::{Batch, Grain, Handler, Order, Profile, Repairer, Scenario, Steps};
 use crate::variants::{Check, Shape};
 
 /// What can be asked for.
@@ -155,17 +155,17 @@ impl Options {
         }
         let mut scenario = self.scenario(check);
         if let Some(step) = &self.without {
-            leave_out(&mut scenario, step)?;
+            scenario = scenario.opened();
+            leave_out(&mut scenario.batches, step)?;
         }
         Ok((check, scenario))
     }
 }
 
-/// Leaves a step out of every batch that has it.
-fn leave_out(scenario: &mut Scenario, step: &str) -> Result<(), Unknown> {
+/// Leaves a step out of every batch of one's own steps that has it.
+pub(crate) fn leave_out(batches: &mut [Batch], step: &str) -> Result<(), Unknown> {
     let mut found = false;
-    for batch in &mut scenario.batches {
-        *batch = batch.opened();
+    for batch in batches {
         if let Steps::Custom { forth, .. } = &mut batch.steps
             && let Some(at) = position(forth, step)
         {

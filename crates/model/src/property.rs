@@ -47,6 +47,28 @@ pub enum Violation {
 }
 
 impl Violation {
+    /// All of them.
+    pub const ALL: [Self; 18] = [
+        Self::Torn,
+        Self::Pair,
+        Self::LostTrap,
+        Self::SpuriousTrap,
+        Self::MidInstruction,
+        Self::NotLive,
+        Self::NestedNmi,
+        Self::Mismatched,
+        Self::Stale,
+        Self::Deadlock,
+        Self::WrongEffect,
+        Self::TableInUse,
+        Self::Fault,
+        Self::LeftWritable,
+        Self::LeftParked,
+        Self::WrongText,
+        Self::ForeignLost,
+        Self::NotUndone,
+    ];
+
     /// One sentence.
     pub const fn sentence(self) -> &'static str {
         match self {

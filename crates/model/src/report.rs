@@ -267,7 +267,10 @@ impl fmt::Display for Verdict {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}: {}", self.name, self.title)?;
+        match self.title.as_str() {
+            "" => writeln!(f, "{}", self.name)?,
+            title => writeln!(f, "{}: {title}", self.name)?,
+        }
         write!(f, "  {} rules, {} CPUs, {} site(s)", self.profile.name(), self.cpus, self.sites)?;
         for with in &self.with {
             write!(f, ", {with}")?;

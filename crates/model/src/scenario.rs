@@ -7,7 +7,7 @@ use crate::nmi::Nmi;
 pub use crate::profile::{Fetch, IsaId, Profile};
 
 /// A site and what stands there in truth, which the protocol need not know.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// What the protocol is told.
     pub site: Site,
@@ -35,7 +35,7 @@ impl Place {
 }
 
 /// The steps of one call of the patcher.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Steps {
     /// A protocol exactly as it runs live.
     BuiltIn(Kind),
@@ -51,7 +51,7 @@ pub enum Steps {
 }
 
 /// One call of the patcher.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     /// What it performs.
     pub steps: Steps,
@@ -98,6 +98,14 @@ impl Batch {
         }
     }
 
+    /// Whose steps repair it after a patcher was killed, if no others are given.
+    pub fn repaired_by(&self) -> Kind {
+        match self.steps {
+            Steps::BuiltIn(kind) => kind,
+            Steps::Custom { .. } => Kind::Breakpoint,
+        }
+    }
+
     /// The same steps, no longer as a whole.
     pub fn opened(&self) -> Self {
         let [forth, back, retreat] = self.programs().map(<[Step]>::to_vec);
@@ -106,7 +114,7 @@ impl Batch {
 }
 
 /// Everything that one exploration needs to know.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scenario {
     /// The sites, ascending. The first set is what stands there at the start; in each further one the old form is the new
     /// form of the one before.
@@ -123,6 +131,17 @@ impl Scenario {
     /// The sites of a set as the protocol sees them.
     pub fn sites(&self, set: usize) -> Vec<Site> {
         self.sets[set].iter().map(|p| p.site).collect()
+    }
+
+    /// The same steps, each by itself: no batch is a protocol as a whole any longer, nor is the repair.
+    pub fn opened(&self) -> Self {
+        let mut s = self.clone();
+        s.batches = self.batches.iter().map(Batch::opened).collect();
+        if s.world.killed && s.world.repair.is_empty() {
+            let kind = self.batches.first().map_or(Kind::Breakpoint, Batch::repaired_by);
+            s.world.repair = kind.way_back(s.world.repairer.to().opposite()).to_vec();
+        }
+        s
     }
 }
 
@@ -167,6 +186,16 @@ pub enum Repairer {
     SkipsClean,
 }
 
+impl Repairer {
+    /// The direction in which it goes.
+    pub const fn to(self) -> Direction {
+        match self {
+            Self::Onward => Direction::Install,
+            Self::Thorough | Self::SkipsClean => Direction::Remove,
+        }
+    }
+}
+
 /// How finely stores are seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grain {
@@ -197,7 +226,7 @@ pub enum Unfenced {
 }
 
 /// The rules of one exploration. [`World::new`] is the contract and nothing else.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct World {
     /// Whose promises about fetch.
     pub profile: Profile,
@@ -244,6 +273,8 @@ pub struct World {
     pub killed: bool,
     /// What that one does.
     pub repairer: Repairer,
+    /// The steps by which it does so; none: those that the first batch's protocol has for it, or `breakpoint`'s.
+    pub repair: Vec<Step>,
     /// What a piece of a store is.
     pub grain: Grain,
     /// The order of the pieces.
@@ -280,6 +311,7 @@ impl World {
             gives_up: false,
             killed: false,
             repairer: Repairer::Thorough,
+            repair: Vec::new(),
             grain: Grain::Unit,
             order: Order::Ascending,
             after_return: true,

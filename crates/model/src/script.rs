@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use textpoke_core::{Cause, Direction, Kind, Outcome, Phase, Reason, Run, Site, Step, Unit, Verdict};
 
 use crate::property::Sometimes;
-use crate::scenario::{Batch, Grain, Repairer, Scenario, Steps};
+use crate::scenario::{Batch, Grain, Scenario};
 use crate::text::Text;
 
 /// No such node.
@@ -108,7 +108,7 @@ struct Builder<'p> {
     stores: HashMap<(Phase, Unit, Direction, u8), (u16, u16)>,
     records: Vec<(u16, u16)>,
     /// What `textpoke repair` performs after a patcher was killed.
-    repair: (Run<'static>, Direction),
+    repair: (Run<'p>, Direction),
 }
 
 impl Script {
@@ -124,14 +124,13 @@ impl Script {
             stores: HashMap::new(),
             records: Vec::new(),
             repair: {
-                let kind = match scenario.batches[0].steps {
-                    Steps::BuiltIn(kind) => kind,
-                    Steps::Custom { .. } => Kind::Breakpoint,
+                let world = &scenario.world;
+                let to = world.repairer.to();
+                let run = match &world.repair[..] {
+                    [] => Run::finish(scenario.batches[0].repaired_by(), to),
+                    steps => Run::repairing(steps, to),
                 };
-                match scenario.world.repairer {
-                    Repairer::Onward => (Run::finish(kind, Direction::Install), Direction::Install),
-                    Repairer::Thorough | Repairer::SkipsClean => (Run::repair(kind), Direction::Remove),
-                }
+                (run, to)
             },
         };
         builder.begin(0, scenario.world.failures, scenario.world.killed)?;

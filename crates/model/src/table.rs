@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::expected::{Expect, Row, rows};
-use crate::report::{Options, Report, Verdict, check};
+use crate::expected::{Row, rows};
+use crate::report::{Options, Report, check};
 use crate::scenario::Profile;
 
 /// One row and how it came out.
@@ -76,21 +76,8 @@ impl Row {
             // A test sees to it that every row names a check.
             Err(unknown) => panic!("{unknown}"),
         };
-        let agrees = match (&report.verdict, self.expect) {
-            (Verdict::Safe { .. }, Expect::Safe) => true,
-            (Verdict::Unsafe { violation, length }, Expect::Unsafe(v, l)) => {
-                *violation == v && l.is_none_or(|l| l == *length)
-            }
-            _ => false,
-        };
-        let expected = match self.expect {
-            Expect::Safe => "safe".into(),
-            Expect::Unsafe(violation, Some(length)) => Verdict::Unsafe { violation, length }.to_string(),
-            Expect::Unsafe(violation, None) => {
-                let verdict = Verdict::Unsafe { violation, length: 0 }.to_string();
-                verdict.split(", 0").next().unwrap_or_default().into()
-            }
-        };
+        let agrees = self.expect.agrees(&report.verdict);
+        let expected = self.expect.to_string();
         Entry { row: self.digest, sweep: self.sweep, report, expected, agrees }
     }
 }

@@ -20,7 +20,7 @@ pub const SITES: usize = 3;
 /// The most sets of sites.
 pub const SETS: usize = 2;
 /// The most lanes where there are two sets of values for each.
-const CACHED_LANES: usize = 6;
+pub(crate) const CACHED_LANES: usize = 6;
 
 /// The mask of the version that the short jump makes, which never is the right one.
 pub const HOP: u8 = 8;
@@ -192,8 +192,7 @@ impl Text {
             images.push(self.image(s, bytes));
         }
         let len = self.len(s);
-        let known = |hop: &[u8; 2]| (0..2).all(|i| self.number(self.lane(s, i), hop[i].into()).is_some());
-        if let Some(hop) = self.isa.hop(len).filter(known) {
+        if let Some(hop) = self.isa.hop(len).filter(|_| self.can_hop(s)) {
             self.form(s, 0, &hop, HOP, 0, false);
             let head = self.image(s, &hop);
             images.extend(images.clone().into_iter().map(|whole| whole & !0xf | head));
@@ -246,6 +245,17 @@ impl Text {
     /// How many sites there are.
     pub fn sites(&self) -> usize {
         self.sets[0].len()
+    }
+
+    /// Bytes of a lane of this scenario; none if its sites do not suit the instruction set.
+    pub fn width_of(scenario: &Scenario) -> Option<usize> {
+        width(scenario.world.profile.isa(), scenario.sets.first()?)
+    }
+
+    /// Whether the bytes of the short jump over a site are among its values.
+    pub fn can_hop(&self, site: usize) -> bool {
+        let known = |hop: &[u8; 2]| (0..2).all(|i| self.number(self.lane(site, i), hop[i].into()).is_some());
+        self.isa.hop(self.len(site)).is_some_and(|hop| known(&hop))
     }
 
     /// Bytes of a lane.

@@ -2,6 +2,7 @@
 
 pub mod cells;
 pub mod choice;
+pub mod file;
 pub mod interleaving;
 pub mod list;
 pub mod litmus;

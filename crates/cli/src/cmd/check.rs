@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use textpoke_model::explore::Limits;
-use textpoke_model::{Check, IsaId, Options, Profile, Report, Unknown, Verdict, checks};
+use textpoke_model::scenario::Scenario;
+use textpoke_model::{Check, File, IsaId, Options, Profile, Report, Unknown, Verdict, checks};
 
 use crate::check::cells::fill;
-use crate::check::{choice, list, litmus, program, replay, report, table};
+use crate::check::{choice, file, list, litmus, program, replay, report, table};
 use crate::error::{Doing, Error, Result};
 use crate::progress;
 use crate::text::{self, Paint, parse_size};
@@ -24,7 +25,8 @@ Examples:
   textpoke check nmi-as-written                       where the first published NMI scheme goes wrong
   textpoke check park --nmis 1                        what parking does not stop
   textpoke check displace --failures 1 --killed       any step fails, anybody is killed
-  textpoke check nmi_assist --print                   its steps, and the way back
+  textpoke check nmi_assist --print > mine.tp         its sites, rules and steps, to be changed
+  textpoke check mine.tp                              a protocol of one's own: docs/protocol-files.md
   textpoke check five-nops --json > five-nops.json
   textpoke check --replay five-nops.json              that counterexample again, step by step
   textpoke check --litmus MP.litmus                   others' tests, by Arm's and RISC-V's own models
@@ -34,10 +36,11 @@ fetches, traps, signals, NMIs and failures is tried, under what the manuals of A
 RISC-V promise about instruction fetch.
 
 Exit codes:
-  0  safe; with --all and --deep: every verdict is the expected one; with --replay: it goes wrong again;
-     with --litmus: decided, and as the verdicts.tsv beside it has it, if there is one
-  1  unsafe: the shortest interleaving is printed; with --all, --deep and --litmus: a verdict is not as
-     expected; with --replay: it goes otherwise now
+  0  safe; with --all, --deep and files that expect a verdict: every verdict is the expected one;
+     with --replay: it goes wrong again; with --litmus: decided, and as the verdicts.tsv beside it
+     has it, if there is one
+  1  unsafe: the shortest interleaving is printed; with --all, --deep, --litmus and such files: a
+     verdict is not as expected; with --replay: it goes otherwise now
   2  the command line or the file was not understood, or asks for what is not modelled
   3  no verdict: the states do not fit into --memory, or the output could not be written";
 
@@ -51,8 +54,8 @@ const NO_VERDICT: u8 = 3;
     group = clap::ArgGroup::new("one").multiple(true)
 )]
 pub struct Args {
-    /// What to check; --list shows the names
-    #[arg(value_name = "NAME", group = "what")]
+    /// What to check: a name that --list shows, or a protocol file; - is standard input
+    #[arg(value_name = "NAME|FILE", group = "what")]
     pub name: Option<String>,
 
     /// Check every protocol and every known wrong variant, and compare with the verdicts that are expected
@@ -79,13 +82,13 @@ pub struct Args {
     #[arg(long, value_name = "ISA", value_parser = choice::isa)]
     pub isa: Option<IsaId>,
 
-    /// Processors, the patcher's included
-    #[arg(long, value_name = "N", default_value_t = 2, group = "one", value_parser = clap::value_parser!(u8).range(2..=5))]
-    pub cpus: u8,
+    /// Processors, the patcher's included [default: 2, or what FILE says]
+    #[arg(long, value_name = "N", group = "one", value_parser = clap::value_parser!(u8).range(2..=5))]
+    pub cpus: Option<u8>,
 
-    /// Sites in one batch
-    #[arg(long, value_name = "N", default_value_t = 1, group = "one", value_parser = clap::value_parser!(u8).range(1..=3))]
-    pub sites: u8,
+    /// Sites in one batch [default: 1]
+    #[arg(long, value_name = "N", group = "one", value_parser = clap::value_parser!(u8).range(1..=3))]
+    pub sites: Option<u8>,
 
     /// Whose promises about instruction fetch; each of the instruction set if not given
     #[arg(long, value_name = "WHOSE", group = "one", value_parser = choice::profiles())]
@@ -95,7 +98,7 @@ pub struct Args {
     #[arg(long, value_name = "N", group = "one", value_parser = clap::value_parser!(u8).range(0..=3))]
     pub nmis: Option<u8>,
 
-    /// Leave out one step, named as --print has it
+    /// Leave out one step, named as --print has it; the second of several as 'sync cores 2'
     #[arg(long, value_name = "STEP", group = "one")]
     pub without: Option<String>,
 
@@ -111,7 +114,7 @@ pub struct Args {
     #[arg(long, value_name = "SIZE", default_value = "4G", group = "one", value_parser = parse_size)]
     pub memory: u64,
 
-    /// Print the steps instead of checking them
+    /// Print it as a protocol file instead of checking it: sites, rules, and the steps with what each is for
     #[arg(long, group = "one", conflicts_with = "without")]
     pub print: bool,
 
@@ -151,15 +154,16 @@ fn outcome(args: &Args) -> Result<(String, u8)> {
         return litmus::run(path, args.json, width, paint);
     }
     let Some(name) = &args.name else { return Ok(all(args, width, paint)) };
-    let Some(check) = Check::find(name) else { return Err(unknown(name)) };
+    let Some(check) = Check::find(name) else {
+        return if file::is_meant(name) { self::file(name, args, width, paint) } else { Err(unknown(name)) };
+    };
     let options = options(check, args)?;
     if args.print {
-        // The steps are the same whatever the rules.
-        let scenario = options[0].scenario(check);
         let text = if args.json {
-            pretty(&program::json(check, &scenario))
+            // The steps are the same whatever the rules.
+            pretty(&program::json(check, &options[0].scenario(check)))
         } else {
-            program::print(check, &scenario, width, paint)
+            file::print(check, &options)
         };
         return Ok((text, 0));
     }
@@ -179,6 +183,53 @@ fn outcome(args: &Args) -> Result<(String, u8)> {
     };
     hint(name, done.iter().map(|(_, report)| report));
     Ok((text, code(done.iter().map(|(_, report)| &report.verdict))))
+}
+
+/// A protocol that somebody wrote down: what to print, and the exit code.
+fn file(path: &str, args: &Args, width: usize, paint: Paint) -> Result<(String, u8)> {
+    let asked = |file: File| file.asked(args.cpus, args.nmis, args.failures, args.killed);
+    if args.sites.is_some() {
+        return Err(Error::Usage(format!("{path} says which sites there are; leave out --sites")));
+    }
+    let file = file::read(path, args.isa, args.profile)?;
+    let file = asked(file).map_err(|why| Error::Usage(format!("{path}: {why}")))?;
+    if args.print {
+        let steps = || program::batches(&file.scenario(file.profiles[0]));
+        let text = if args.json {
+            pretty(&json!({"name": file.name, "title": file.title, "live": false, "batches": steps()}))
+        } else {
+            textpoke_model::file::print(&file)
+        };
+        return Ok((text, 0));
+    }
+    let file = match &args.without {
+        None => file,
+        Some(step) => file.without(step).map_err(|_| no_step(&file.name, step, &file.scenario(file.profiles[0])))?,
+    };
+    let mut done = Vec::new();
+    for &profile in &file.profiles {
+        let options = Options { limits: limits(args), ..Options::new(profile) };
+        done.push(watched(profile, |progress| file.run(profile, &options, progress)));
+    }
+    hint(path, done.iter());
+    let unexpected: Vec<bool> =
+        done.iter().map(|r| file.expects(r.profile).is_some_and(|e| !e.agrees(&r.verdict))).collect();
+    // Where something is expected, that it came out is what counts.
+    let rest = done.iter().filter(|r| file.expects(r.profile).is_none()).map(|r| &r.verdict);
+    let code = if unexpected.contains(&true) { UNSAFE } else { code(rest) };
+    let text = if args.json {
+        let as_expected = if file.claims.is_empty() { Value::Null } else { json!(!unexpected.contains(&true)) };
+        pretty(
+            &json!({"safe": self::code(done.iter().map(|r| &r.verdict)) == 0, "as_expected": as_expected, "reports": done}),
+        )
+    } else {
+        let render = |r: &Report| {
+            report::render(&file.scenario(r.profile), limits(args).memory, r, width, paint)
+                + &file::expected(&file, r, paint)
+        };
+        done.iter().map(render).collect::<Vec<_>>().join("\n")
+    };
+    Ok((text, code))
 }
 
 /// What to do about explorations that were too big.
@@ -225,41 +276,50 @@ fn all(args: &Args, width: usize, paint: Paint) -> (String, u8) {
 }
 
 fn one(check: &Check, options: &Options) -> Result<Report> {
+    let report = watched(options.shape.profile, |progress| textpoke_model::check(check.name, options, progress));
+    report.map_err(|error| match error {
+        Unknown::Check(name) => unknown(&name),
+        Unknown::Step(step) => no_step(check.name, &step, &options.scenario(check)),
+        other @ Unknown::Profile(..) => Error::Usage(other.to_string()),
+    })
+}
+
+/// Explores and shows how far it has got.
+fn watched<T>(profile: Profile, explore: impl FnOnce(&mut dyn FnMut(usize, usize)) -> T) -> T {
     // Most are over before there is anything to say.
     let mut spinner = None;
     let start = Instant::now();
-    let rules = options.shape.profile.name();
+    let rules = profile.name();
     let progress = &mut |states: usize, left: usize| {
         let rate = states as f64 / start.elapsed().as_secs_f64().max(1e-9) / 1e6;
         let (states, left) = (text::count(states as u64), text::count(left as u64));
         let spinner = spinner.get_or_insert_with(progress::open_ended);
         spinner.set_message(format!("{rules}: {states} states, {left} to look at, {rate:.1} million/s"));
     };
-    let report = textpoke_model::check(check.name, options, progress);
+    let done = explore(progress);
     if let Some(spinner) = spinner {
         spinner.finish_and_clear();
     }
-    report.map_err(|error| match error {
-        Unknown::Check(name) => unknown(&name),
-        Unknown::Step(step) => Error::Usage(format!(
-            "{} has no step \"{step}\"; its steps are:\n{}",
-            check.name,
-            named(&program::names(&options.scenario(check)))
-        )),
-        other @ Unknown::Profile(..) => Error::Usage(other.to_string()),
-    })
+    done
+}
+
+fn no_step(name: &str, step: &str, scenario: &Scenario) -> Error {
+    Error::Usage(format!("{name} has no step \"{step}\"; its steps are:\n{}", named(&program::names(scenario))))
+}
+
+fn limits(args: &Args) -> Limits {
+    Limits { memory: usize::try_from(args.memory).unwrap_or(usize::MAX), ..Limits::default() }
 }
 
 /// One exploration for each profile that is asked for.
 fn options(check: &Check, args: &Args) -> Result<Vec<Options>> {
-    let memory = usize::try_from(args.memory).unwrap_or(usize::MAX);
     let with = |profile| Options {
         without: args.without.clone(),
         failures: args.failures,
         killed: args.killed,
         nmis: args.nmis,
-        limits: Limits { memory, ..Limits::default() },
-        ..Options::new(profile).cpus(args.cpus).sites(args.sites)
+        limits: limits(args),
+        ..Options::new(profile).cpus(args.cpus.unwrap_or(2)).sites(args.sites.unwrap_or(1))
     };
     Ok(choice::chosen(check, args.isa, args.profile)?.into_iter().map(with).collect())
 }

@@ -162,9 +162,7 @@ impl Run<'static> {
     /// Brings the sites to what they are after a batch in direction `to`, whatever mixture of forms somebody else's
     /// unfinished batch left. There is no way back from it: the first failure breaks it, and it can be begun again.
     pub const fn finish(kind: Kind, to: Direction) -> Self {
-        let mut run = Self::custom(kind.way_back(to.opposite()), &[], to);
-        run.going = Going::Repairing;
-        run
+        Self::repairing(kind.way_back(to.opposite()), to)
     }
 }
 
@@ -174,7 +172,14 @@ impl<'p> Run<'p> {
         Self { forth, back, retreat: &[], dir, at: 0, going: Going::Forth }
     }
 
-    /// The same with a way back of its own for failures up to the wait until nobody is inside; none if it is empty.
+    /// [`finish`](Run::finish) by a program of one's own.
+    pub const fn repairing(program: &'p [Step], to: Direction) -> Self {
+        let mut run = Self::custom(program, &[], to);
+        run.going = Going::Repairing;
+        run
+    }
+
+    /// The same run with a way back of its own for failures up to the wait until nobody is inside; none if it is empty.
     pub const fn retreating(mut self, retreat: &'p [Step]) -> Self {
         self.retreat = retreat;
         self
