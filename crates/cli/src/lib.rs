@@ -34,10 +34,10 @@ pub fn run() -> ExitCode {
         return textpoke_workload::main_from_args(&[cmd::demo::WORKLOAD], arguments);
     }
     // And litmus, as something that it can afford to lose.
-    if let [first, orders] = &std::env::args().skip(1).collect::<Vec<_>>()[..]
-        && first == cmd::litmus::CHILD
-    {
-        return ExitCode::from(textpoke_litmus::child::main(orders));
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == cmd::litmus::CHILD) {
+        let orders = arguments.next().unwrap_or_default();
+        return ExitCode::from(textpoke_litmus::child::main(&orders.to_string_lossy()));
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

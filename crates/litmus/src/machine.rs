@@ -20,8 +20,8 @@ const PATIENCE: u64 = 1_000_000_000;
 /// One batch under way.
 #[derive(Debug)]
 pub struct Raw<'a> {
-    /// What is changed.
-    pub site: &'a [Site; 1],
+    /// What is changed; static, because the trap table points to it.
+    pub site: &'static [Site; 1],
     /// How.
     pub stores: Stores,
     /// Which way.
@@ -112,8 +112,7 @@ impl Machine for Raw<'_> {
             Step::Open | Step::Maintain | Step::Close | Step::Done(_) => Ok(()),
             Step::Verify { after } => self.verify(after),
             Step::Publish => {
-                // SAFETY: 1. one patcher. 2. The site outlives the process's use: it is on the stack of the thread that
-                // ends it. 3. None.
+                // SAFETY: 1. one patcher. 2. The site is never freed, see the field. 3. None.
                 unsafe { TABLE.publish(self.site, self.dir, core::ptr::null(), PATIENCE) }.map_err(|_| Cause::TimedOut)
             }
             Step::Store { phase, unit } => self.store(phase, unit),

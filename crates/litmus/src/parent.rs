@@ -45,7 +45,7 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(usize, usize, &str)) -> R
     };
     for (i, &(variant, place)) in cells.iter().enumerate() {
         progress(i, cells.len(), variant.name);
-        let known = opinions.entry((variant.check, place.cut()));
+        let known = opinions.entry((variant.name, place.cut()));
         let checker = known
             .or_insert_with(|| opinion(variant, place, profile).expect("a test sees to it that every check is there"))
             .clone();
@@ -122,7 +122,7 @@ fn book(asked: Option<Profile>) -> (Profile, Vec<String>) {
 
 /// Asks a child whether it can work at all, and binds the threads to CPUs if that is allowed.
 fn cpus(options: &Options, notes: &mut Vec<String>) -> Result<Option<[usize; 2]>, Error> {
-    let ask = |cpus| {
+    let ask = |cpus| -> Result<Option<String>, Error> {
         let spec = Spec {
             variant: String::new(),
             place: Place::INTERESTING[0],
@@ -131,7 +131,8 @@ fn cpus(options: &Options, notes: &mut Vec<String>) -> Result<Option<[usize; 2]>
             budget: Budget::Time(0),
             parent: std::process::id(),
         };
-        cell(options, &spec).map(|(_, refusal)| refusal)
+        let (counts, refusal) = cell(options, &spec)?;
+        Ok(if counts.died > 0 { Some("a child that had nothing to do yet was killed".into()) } else { refusal })
     };
     if let Some(why) = ask(None)? {
         return Err(Error::Refused(why));

@@ -4,8 +4,9 @@
 //! is poisoned by the caller, and all memory around is INT3, so that torn instructions rarely go unnoticed. Those that
 //! do nothing, as a NOP with the displacement of a CALL, do.
 
-use textpoke_core::Site;
+use textpoke_core::{Direction, Site, Step};
 use textpoke_core::isa::{Isa, X86_64, x86_64::Insn, x86_64::jmp};
+use textpoke_model::report::programs;
 use textpoke_model::scenario::{Batch, Scenario, World};
 use textpoke_model::{Check, Options, Profile};
 
@@ -43,11 +44,18 @@ pub struct Subject {
     pub code: Vec<(u64, Vec<u8>)>,
 }
 
-/// The checker's scenario of a variant at a place.
+/// The scenario of a variant at a place: what is run, and what the checker is asked about.
 pub fn scenario(variant: &Variant, place: Place, profile: Profile) -> Option<Scenario> {
     let mut options = Options::new(profile);
     options.shape.cut = Some(place.cut());
-    Check::find(variant.check).map(|check| options.scenario(check))
+    let mut scenario = options.scenario(Check::find(variant.check)?);
+    if variant.fast {
+        let mut steps = programs(scenario.batches.first()?).0;
+        steps.retain(|step| *step != Step::SyncCores);
+        let one_way = |dir| Batch::Custom { forth: steps.clone(), back: steps.clone(), dir };
+        scenario.batches = vec![one_way(Direction::Install), one_way(Direction::Remove)];
+    }
+    Some(scenario)
 }
 
 /// Puts a scenario's site into memory that begins at `base`. `None` if there is no code that goes around it.

@@ -11,6 +11,9 @@ pub struct Variant {
     pub title: &'static str,
     /// The check that explores it; where sites, steps and world come from.
     pub check: &'static str,
+    /// Whether synchronisations are left out and the same steps lead back: stores as fast as they come. Only where the
+    /// checker objects anyway.
+    pub fast: bool,
     /// Who performs the steps.
     pub by: By,
     /// Where it makes sense.
@@ -72,11 +75,11 @@ impl Variant {
 }
 
 const fn live(name: &'static str, title: &'static str, kind: Kind, fits: Fits) -> Variant {
-    Variant { name, title, check: name, by: By::Live(kind), fits }
+    Variant { name, title, check: name, fast: false, by: By::Live(kind), fits }
 }
 
 const fn raw(name: &'static str, title: &'static str, fits: Fits) -> Variant {
-    Variant { name, title, check: name, by: By::Raw(Stores::AsLive), fits }
+    Variant { name, title, check: name, fast: false, by: By::Raw(Stores::AsLive), fits }
 }
 
 /// Everything: the control, the protocols that run live, wrong ways to store, and protocols with something missing.
@@ -85,6 +88,7 @@ pub const VARIANTS: &[Variant] = &[
         name: "control",
         title: "byte by byte, a call after each: fails on every CPU, or this program is blind",
         check: "naive-copy",
+        fast: false,
         by: By::Raw(Stores::Slow),
         fits: Fits::Once,
     },
@@ -92,11 +96,19 @@ pub const VARIANTS: &[Variant] = &[
     live("displace", "three instructions under one jump", Kind::Displace, Fits::Anywhere),
     live("short_jump", "two-byte jump over the tail", Kind::ShortJump, Fits::Even),
     live("word", "one aligned store", Kind::Word, Fits::Inside),
-    raw("naive-copy", "five one-byte stores over running code", Fits::Anywhere),
+    Variant {
+        name: "naive-copy",
+        title: "five one-byte stores over running code",
+        check: "naive-copy",
+        fast: true,
+        by: By::Raw(Stores::AsLive),
+        fits: Fits::Anywhere,
+    },
     Variant {
         name: "four-and-one",
         title: "a four-byte store and a one-byte store over running code",
         check: "naive-copy",
+        fast: true,
         by: By::Raw(Stores::FourAndOne),
         fits: Fits::Anywhere,
     },
@@ -104,6 +116,7 @@ pub const VARIANTS: &[Variant] = &[
         name: "straddling-store",
         title: "one 8-byte store over a site that crosses an 8-byte boundary",
         check: "straddling-store",
+        fast: true,
         by: By::Raw(Stores::Unaligned),
         fits: Fits::Across,
     },

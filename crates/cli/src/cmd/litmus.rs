@@ -30,9 +30,10 @@ That a wrong variant does not fail proves nothing; that a right one does would b
 
 Exit codes:
   0  nothing happened that the checker calls impossible, and every protocol of ours ran
-  1  a contradiction: silicon did what the checker calls impossible
+  1  a contradiction: silicon did what the checker calls impossible; or the control, which must fail
+     on any CPU, did not
   2  the command line was not understood
-  3  no evidence: it cannot run here, the control saw nothing, or a protocol of ours did not run";
+  3  no evidence: it cannot run here, or a protocol of ours did not";
 
 const CONTRADICTION: u8 = 1;
 const NO_EVIDENCE: u8 = 3;
@@ -84,7 +85,7 @@ pub fn run(args: &Args) -> Result<u8> {
         Err(error @ (Refusal::Unknown(_) | Refusal::Nothing)) => return Err(Error::Usage(error.to_string())),
         Err(error) => {
             eprintln!("textpoke: {error}");
-            return Ok(NO_EVIDENCE);
+            return Ok(if matches!(error, Refusal::Blind(_)) { CONTRADICTION } else { NO_EVIDENCE });
         }
     };
     match std::io::stdout().write_all(text.as_bytes()).map_err(|e| Error::stdout(&e)) {

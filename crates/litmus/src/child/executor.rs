@@ -1,7 +1,7 @@
 //! The thread that executes the site, and the handlers that let it go on when that ends badly.
 
 use std::arch::naked_asm;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst};
 
 use textpoke_linux::signal::{Action, CODE_INT3, Handler, Info, SIGTRAP};
 use textpoke_linux::sys;
@@ -195,7 +195,8 @@ fn execute(shared: &Shared, one_cpu: bool) {
     let mut rounds = 0;
     loop {
         rounds += 1;
-        ROUNDS.0.store(rounds, SeqCst);
+        // Pairs with `Executor::round`: who sees the number knows that the calls before it are over.
+        ROUNDS.0.store(rounds, Release);
         let mut hold = HOLD.0.load(SeqCst);
         while hold != 0 {
             HELD.store(hold, SeqCst);

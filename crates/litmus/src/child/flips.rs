@@ -1,5 +1,7 @@
 //! The patcher: batch after batch, until the budget is spent.
 
+use std::time::{Duration, Instant};
+
 use textpoke_core::{Direction, Kind, Run, Site, Unit, Verdict, drive};
 use textpoke_linux::process::{self, Error};
 use textpoke_linux::{sync, sys};
@@ -131,7 +133,7 @@ fn raw(stores: Stores, text: &'static Text, executor: &Executor, clock: &mut Clo
 /// When to end, and pauses of changing length.
 struct Clock {
     budget: Budget,
-    end: u64,
+    end: Instant,
     shared: &'static Shared,
     turns: u64,
     random: u64,
@@ -139,17 +141,25 @@ struct Clock {
 
 impl Clock {
     fn new(budget: Budget, shared: &'static Shared) -> Self {
-        let end = if let Budget::Time(nanos) = budget { sys::now().saturating_add(nanos) } else { u64::MAX };
+        let span = if let Budget::Time(nanos) = budget { nanos } else { 0 };
+        let end = Instant::now() + Duration::from_nanos(span);
         Self { budget, end, shared, turns: 0, random: textpoke_cpu::timestamp() | 1 }
     }
 
     fn goes_on(&mut self) -> bool {
         self.turns += 1;
-        if let Budget::UntilSeen { executions, flips } = self.budget {
-            let counts = self.shared.counts();
-            return counts.failures() == 0 && (counts.executions < executions || counts.flips < flips);
+        if !self.turns.is_multiple_of(8) {
+            return true;
         }
-        !self.turns.is_multiple_of(8) || sys::now() < self.end
+        let counts = self.shared.counts();
+        let little = counts.flips < 2 || counts.old == 0 || counts.new == 0;
+        match self.budget {
+            Budget::UntilSeen { executions, flips } => {
+                counts.failures() == 0 && (little || counts.executions < executions || counts.flips < flips)
+            }
+            // On a busy machine nothing may have happened when the time is over; then there is nothing to judge by.
+            Budget::Time(_) => (little && counts.failures() == 0) || Instant::now() < self.end,
+        }
     }
 
     fn flipped(&self) {
@@ -165,7 +175,9 @@ impl Clock {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
-        for _ in 0..self.random % 64 {
+        // Mostly short ones, and some long ones, during which it settles in the new code.
+        let longest = if self.random >> 32 & 7 == 0 { 64 } else { 1 };
+        for _ in 0..self.random % longest {
             std::hint::spin_loop();
         }
     }
