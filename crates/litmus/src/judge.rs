@@ -147,7 +147,8 @@ mod tests {
                     let has_verdict = matches!(opinion.verdict, Verdict::Safe { .. } | Verdict::Unsafe { .. });
                     assert!(!(variant.fast && opinion.is_safe()), "{}: left out what matters", variant.name);
                     assert!(has_verdict, "{} at {place:?}, {profile:?}: {}", variant.name, opinion.verdict);
-                    if variant.is_ours() && (profile == Profile::Amd || matches!(variant.name, "breakpoint" | "displace"))
+                    if variant.is_ours()
+                        && (profile == Profile::Amd || matches!(variant.name, "breakpoint" | "displace"))
                     {
                         assert!(opinion.is_safe(), "{} at {place:?}: {}", variant.name, opinion.verdict);
                     }
@@ -173,7 +174,11 @@ mod tests {
         let stale = Counts { stale: 1, ..fine };
         assert_eq!(safe.on(&stale), Outcome::Contradiction);
         assert_eq!(of("int3-full").on(&stale), Outcome::Contradiction, "judged by what its world says");
-        assert_eq!(of("int3-no-sync-2").on(&stale), Outcome::AsPromised, "old code after the return is not its business");
+        assert_eq!(
+            of("int3-no-sync-2").on(&stale),
+            Outcome::AsPromised,
+            "old code after the return is not its business"
+        );
         for idle in [Counts { new: 0, ..fine }, Counts { old: 0, ..fine }, Counts { flips: 0, ..fine }] {
             assert_eq!((safe.on(&idle), bad.on(&idle)), (Outcome::NotExercised, Outcome::NotExercised));
         }

@@ -93,11 +93,13 @@ fn cells(options: &Options) -> Result<Vec<(&'static Variant, Place)>, Error> {
     if let Some(name) = options.names.iter().find(|name| Variant::find(name).is_none()) {
         return Err(Error::Unknown(name.clone()));
     }
-    let places = if options.all_offsets { Place::all() } else { Place::INTERESTING.to_vec() };
-    let wanted = |v: &&Variant| v.is_control() || options.names.is_empty() || options.names.iter().any(|n| n == v.name);
-    let of = |v: &'static Variant| places.iter().filter(|p| p.fits(v.fits)).map(move |&p| (v, p));
-    let cells: Vec<_> = VARIANTS.iter().filter(wanted).flat_map(of).collect();
-    if cells.is_empty() { Err(Error::Nothing) } else { Ok(cells) }
+    let wanted = |v: &&Variant| options.names.is_empty() || options.names.iter().any(|name| name == v.name);
+    let mut cells = vec![(&VARIANTS[0], Place::INTERESTING[0])];
+    for variant in VARIANTS.iter().filter(|v| !v.is_control()).filter(wanted) {
+        cells.extend(options.places.iter().filter(|p| p.fits(variant.fits)).map(|&place| (variant, place)));
+    }
+    let only_control = options.names.iter().any(|name| name == VARIANTS[0].name);
+    if cells.len() == 1 && !only_control { Err(Error::Nothing) } else { Ok(cells) }
 }
 
 /// By whose book to judge, and what to say about it.
@@ -233,6 +235,7 @@ impl Drop for Kill {
 /// A line of `/proc/cpuinfo`, of the first CPU.
 fn cpuinfo(field: &str) -> Option<String> {
     let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
-    let line = text.lines().find(|line| line.split('\t').next().is_some_and(|name| name.trim_end_matches(':') == field))?;
+    let line =
+        text.lines().find(|line| line.split('\t').next().is_some_and(|name| name.trim_end_matches(':') == field))?;
     Some(line.split_once(": ")?.1.trim().into())
 }

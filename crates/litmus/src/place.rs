@@ -73,14 +73,13 @@ impl Place {
         u64::from(self.offset) + if self.last { 4096 - 64 } else { 1024 }
     }
 
-    /// Whether a variant can be run here. The control is, at the first place that there is.
+    /// Whether a variant can be run here.
     pub fn fits(self, fits: Fits) -> bool {
         match fits {
             Fits::Anywhere => true,
             Fits::Even => self.offset.is_multiple_of(2),
             Fits::Inside => self.cut() == 0,
             Fits::Across => self.cut() != 0,
-            Fits::Once => self == Self::at(0),
         }
     }
 }
@@ -106,7 +105,8 @@ mod tests {
     #[test]
     fn the_interesting_places_have_each_boundary_once() {
         let boundaries = Place::INTERESTING.map(Place::boundary);
-        let all = [Boundary::None, Boundary::Word, Boundary::Sixteen, Boundary::ThirtyTwo, Boundary::Line, Boundary::Page];
+        let all =
+            [Boundary::None, Boundary::Word, Boundary::Sixteen, Boundary::ThirtyTwo, Boundary::Line, Boundary::Page];
         assert_eq!(boundaries, all);
         assert!(Place::INTERESTING.iter().all(|p| p.fits(Fits::Even) && p.in_page() % 64 == u64::from(p.offset)));
     }

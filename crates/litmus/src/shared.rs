@@ -141,9 +141,8 @@ impl Mapping {
         }
         let prot = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a new mapping where the kernel likes it.
-        let at = unsafe {
-            libc::mmap(std::ptr::null_mut(), size_of::<Shared>(), prot, libc::MAP_SHARED, fd.as_raw_fd(), 0)
-        };
+        let at =
+            unsafe { libc::mmap(std::ptr::null_mut(), size_of::<Shared>(), prot, libc::MAP_SHARED, fd.as_raw_fd(), 0) };
         if at == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(Self { at: at.cast() }) }
     }
 }

@@ -14,8 +14,8 @@ use crate::variant::VARIANTS;
 pub struct Options {
     /// Names of variants; all if there are none.
     pub names: Vec<String>,
-    /// Every offset in a cache line instead of one for each kind of boundary.
-    pub all_offsets: bool,
+    /// Where to put sites: [`Place::INTERESTING`], [`Place::all`], or others.
+    pub places: Vec<Place>,
     /// How long each cell may take.
     pub budget: Total,
     /// By whose book to judge; the CPU's vendor's if not given.

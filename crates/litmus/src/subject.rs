@@ -4,8 +4,8 @@
 //! is poisoned by the caller, and all memory around is INT3, so that torn instructions rarely go unnoticed. Those that
 //! do nothing, as a NOP with the displacement of a CALL, do.
 
-use textpoke_core::{Direction, Site, Step};
 use textpoke_core::isa::{Isa, X86_64, x86_64::Insn, x86_64::jmp};
+use textpoke_core::{Direction, Site, Step};
 use textpoke_model::report::programs;
 use textpoke_model::scenario::{Batch, Scenario, World};
 use textpoke_model::{Check, Options, Profile};

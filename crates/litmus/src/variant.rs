@@ -53,8 +53,6 @@ pub enum Fits {
     Inside,
     /// Across the end of one.
     Across,
-    /// At the first place only: it proves something about us and not about the CPU.
-    Once,
 }
 
 impl Variant {
@@ -90,7 +88,7 @@ pub const VARIANTS: &[Variant] = &[
         check: "naive-copy",
         fast: false,
         by: By::Raw(Stores::Slow),
-        fits: Fits::Once,
+        fits: Fits::Anywhere,
     },
     live("breakpoint", "one instruction, trap first", Kind::Breakpoint, Fits::Anywhere),
     live("displace", "three instructions under one jump", Kind::Displace, Fits::Anywhere),
@@ -148,6 +146,7 @@ mod tests {
             let by = if let By::Live(kind) = variant.by { Some(kind) } else { None };
             assert!(by.is_none() || Check::find(variant.check).and_then(|c| c.built_in) == by);
         }
+        assert!(VARIANTS[0].is_control() && VARIANTS[1..].iter().all(|v| !v.is_control()));
         assert_eq!(VARIANTS.iter().filter(|v| v.is_ours()).count(), Kind::ALL.len());
     }
 }

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use serde_json::json;
 use textpoke_litmus::spec::Total;
-use textpoke_litmus::{Error as Refusal, Options, Profile, Table};
+use textpoke_litmus::{Error as Refusal, Options, Place, Profile, Table};
 
 use super::check::Book;
 use crate::error::{Error, Result};
@@ -107,7 +107,7 @@ fn outcome(args: &Args) -> Result<(String, u8), Refusal> {
         .map_err(|e| Refusal::Refused(format!("this program does not know where it is, to start itself again: {e}")))?;
     let options = Options {
         names: args.names.clone(),
-        all_offsets: args.all_offsets,
+        places: if args.all_offsets { Place::all() } else { Place::INTERESTING.to_vec() },
         budget: Total::Time(args.seconds),
         profile: args.profile.map(|book| match book {
             Book::Amd => Profile::Amd,
@@ -127,8 +127,9 @@ fn outcome(args: &Args) -> Result<(String, u8), Refusal> {
     Ok((text, code(&table)))
 }
 
-/// A contradiction outweighs that something did not run.
-fn code(table: &Table) -> u8 {
+/// The exit code of a run: a contradiction outweighs that something did not run.
+#[must_use]
+pub fn code(table: &Table) -> u8 {
     match table {
         Table { contradicted: true, .. } => CONTRADICTION,
         Table { complete: false, .. } => NO_EVIDENCE,

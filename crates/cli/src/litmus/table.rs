@@ -179,3 +179,82 @@ pub fn list(width: usize, paint: Paint) -> String {
 pub fn list_json() -> Value {
     VARIANTS.iter().map(|v| json!({"name": v.name, "title": v.title, "check": v.check, "live": v.is_ours()})).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use textpoke_litmus::judge::opinion;
+    use textpoke_litmus::{Place, Profile};
+
+    fn table(variant: &str, counts: Counts) -> Table {
+        let (variant, place) = (Variant::find(variant).unwrap(), Place::INTERESTING[4]);
+        let checker = opinion(variant, place, Profile::Amd).unwrap();
+        let cell = Cell {
+            variant: variant.name,
+            ours: variant.is_ours(),
+            place,
+            boundary: place.boundary().name(),
+            outcome: checker.on(&counts),
+            checker,
+            counts,
+        };
+        let mut table = Table {
+            cpu: "a CPU".into(),
+            vendor: "AuthenticAMD".into(),
+            kernel: "6.1".into(),
+            profile: Profile::Amd,
+            notes: vec!["a note".into()],
+            cells: vec![cell],
+            seconds: 1.0,
+            contradicted: false,
+            complete: false,
+        };
+        table.conclude();
+        table
+    }
+
+    #[test]
+    fn a_contradiction_cannot_be_overlooked() {
+        let counts = Counts { executions: 10, flips: 4, old: 5, new: 4, segv: 1, ..Counts::default() };
+        let bad = table("breakpoint", counts);
+        assert!(bad.contradicted && crate::cmd::litmus::code(&bad) == 1);
+        let text = render(&bad, 100, Paint::none());
+        assert!(text.contains("CONTRADICTS"), "{text}");
+        let last = text.lines().last().unwrap();
+        assert_eq!(last, "CONTRADICTION in 1 cell(s), first breakpoint at 62: the checker says safe, this CPU failed.");
+        let expected = table("straddling-store", counts);
+        assert!(!expected.contradicted && crate::cmd::litmus::code(&expected) == 0);
+    }
+
+    #[test]
+    fn what_did_not_run_is_no_success() {
+        let idle = table("breakpoint", Counts { executions: 10, old: 10, ..Counts::default() });
+        assert_eq!((idle.cells[0].outcome.clone(), crate::cmd::litmus::code(&idle)), (Outcome::NotExercised, 3));
+        let mut skipped = table("breakpoint", Counts::default());
+        skipped.cells[0].outcome = Outcome::Skipped("because of this".into());
+        skipped.conclude();
+        assert_eq!(crate::cmd::litmus::code(&skipped), 3);
+        let text = render(&skipped, 100, Paint::none());
+        assert!(text.contains("not run\n      because of this"), "{text}");
+        assert!(text.contains("no evidence for those"), "{text}");
+    }
+
+    #[test]
+    fn numbers_keep_their_columns() {
+        for (n, text) in [
+            (0, "0"),
+            (9_999, "9999"),
+            (10_000, "10.0k"),
+            (998_999, "999k"),
+            (999_950, "1.00M"),
+            (12_345_678, "12.3M"),
+            (4_560_000_000, "4.56G"),
+            (u64::MAX, "18446744T"),
+        ] {
+            assert_eq!(short(n), text);
+        }
+        let many = Counts { executions: 999_499_999_999, flips: 123_456_789, old: 1, new: 1, ..Counts::default() };
+        let text = render(&table("word", many), 100, Paint::none());
+        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    }
+}

@@ -1,13 +1,15 @@
 //! The thread that executes the site, and the handlers that let it go on when that ends badly.
 
 use std::arch::naked_asm;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst,
+};
 
+use textpoke_linux::Published;
 use textpoke_linux::signal::{Action, CODE_INT3, Handler, Info, SIGTRAP};
 use textpoke_linux::sys;
 use textpoke_linux::trap::on_trap;
 use textpoke_linux::ucontext::UContext;
-use textpoke_linux::Published;
 use textpoke_model::Handler as Answers;
 
 use super::limits;
@@ -146,6 +148,12 @@ impl Executor {
         self.wait(|| STOPPED.load(SeqCst))
     }
 
+    /// Lets it run on the CPU that both share, until a timer takes it away again, in the middle of whatever it does.
+    pub fn give_way(&self) {
+        // Long against the switch to it, or it would get nothing done.
+        sys::nap(20_000 + textpoke_cpu::timestamp() % 32_768);
+    }
+
     /// Catches it wherever it is with a signal, whose handler returns when a batch is over, or after a moment.
     pub fn catch(&self) {
         // Fails when the queue of signals is full, and then nobody is caught.
@@ -170,8 +178,12 @@ impl Executor {
             if done() {
                 return Ok(());
             }
-            if self.one_cpu || n.is_multiple_of(1 << 12) { sys::yield_now() } else { std::hint::spin_loop() }
-            if n.is_multiple_of(1 << 16) {
+            match self.one_cpu {
+                true => self.give_way(),
+                false if n.is_multiple_of(1 << 12) => sys::yield_now(),
+                false => std::hint::spin_loop(),
+            }
+            if n.is_multiple_of(if self.one_cpu { 1 << 10 } else { 1 << 16 }) {
                 // Not time that passes, which says nothing on a busy machine: time that it ran.
                 let now = limits::cpu_time(tid).unwrap_or_else(|| sys::now() / 32);
                 if now.saturating_sub(*since.get_or_insert(now)) > PATIENCE {
@@ -200,7 +212,11 @@ fn execute(shared: &Shared, one_cpu: bool) {
         let mut hold = HOLD.0.load(SeqCst);
         while hold != 0 {
             HELD.store(hold, SeqCst);
-            if one_cpu { sys::yield_now() } else { std::hint::spin_loop() }
+            if one_cpu {
+                sys::yield_now()
+            } else {
+                std::hint::spin_loop()
+            }
             hold = HOLD.0.load(SeqCst);
         }
         if STOP.load(Relaxed) {
@@ -222,9 +238,6 @@ fn execute(shared: &Shared, one_cpu: bool) {
         let must = before % 3;
         if before == after && must != 0 && matches!(result, OLD | NEW) && result != must {
             count(&counts.stale);
-        }
-        if one_cpu && rounds.is_multiple_of(32) {
-            sys::yield_now();
         }
     }
 }
@@ -372,4 +385,3 @@ unsafe extern "C" fn on_catch(_: i32, _: *mut Info, _: *mut UContext) {
         if ONE_CPU.load(Relaxed) { sys::yield_now() } else { std::hint::spin_loop() }
     }
 }
-

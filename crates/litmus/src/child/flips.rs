@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use textpoke_core::{Direction, Kind, Run, Site, Unit, Verdict, drive};
 use textpoke_linux::process::{self, Error};
-use textpoke_linux::{sync, sys};
+use textpoke_linux::sync;
 use textpoke_model::scenario::Batch;
 
 use super::HUNG;
@@ -169,7 +169,7 @@ impl Clock {
     /// Lets the executor run through the code as it is, a few times or many.
     fn pause(&mut self, executor: &Executor) {
         if executor.one_cpu {
-            return sys::yield_now();
+            return executor.give_way();
         }
         // Xorshift: the next batch should meet the executor anywhere.
         self.random ^= self.random << 13;

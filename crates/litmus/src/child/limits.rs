@@ -10,7 +10,8 @@ pub fn be_a_child(parent: u32) -> Result<(), String> {
     const PR_SET_PDEATHSIG: u32 = 1;
     const SIGKILL: usize = 9;
     // SAFETY: a signal to be sent; no memory is involved.
-    unsafe { sys::prctl(PR_SET_PDEATHSIG, [SIGKILL, 0, 0, 0]) }.map_err(|e| format!("PR_SET_PDEATHSIG failed ({e})"))?;
+    unsafe { sys::prctl(PR_SET_PDEATHSIG, [SIGKILL, 0, 0, 0]) }
+        .map_err(|e| format!("PR_SET_PDEATHSIG failed ({e})"))?;
     // It may have ended between the fork and now, and then no signal comes.
     if sys::getppid() as u32 != parent {
         return Err("the parent is gone".into());
@@ -21,6 +22,13 @@ pub fn be_a_child(parent: u32) -> Result<(), String> {
     // SAFETY: the kernel reads `limit` only. Where the hard limit is lower, it is 0, and stays.
     unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const limit) };
     Ok(())
+}
+
+/// Has sleeps of the calling thread end when they should: by default they take 50 µs more.
+pub fn wake_in_time() {
+    const PR_SET_TIMERSLACK: u32 = 29;
+    // SAFETY: a number; no memory is involved. Without it everything takes longer.
+    let _ = unsafe { sys::prctl(PR_SET_TIMERSLACK, [1, 0, 0, 0]) };
 }
 
 /// Binds the calling thread to a CPU, if one is given.

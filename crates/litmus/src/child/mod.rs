@@ -37,8 +37,10 @@ pub fn main(orders: &str) -> u8 {
 
 fn run(spec: &Spec, shared: &'static Shared) -> Result<u8, String> {
     limits::be_a_child(spec.parent)?;
-    textpoke_linux::sync::register()
-        .map_err(|e| format!("membarrier, which every protocol needs, is refused ({e}); a seccomp filter may do that"))?;
+    limits::wake_in_time();
+    textpoke_linux::sync::register().map_err(|e| {
+        format!("membarrier, which every protocol needs, is refused ({e}); a seccomp filter may do that")
+    })?;
     if spec.variant.is_empty() {
         text::can_map()?;
         return limits::bind_to(spec.cpus.map(|cpus| cpus[0])).map(|()| 0);

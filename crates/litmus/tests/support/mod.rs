@@ -5,8 +5,8 @@
 use std::ffi::OsString;
 
 use textpoke_linux::sys;
-use textpoke_litmus::Options;
 use textpoke_litmus::spec::Total;
+use textpoke_litmus::{Options, Place};
 
 /// The test with this name runs [`be_the_child`].
 const TEST: &str = "be_the_child";
@@ -28,7 +28,7 @@ pub fn be_the_child() {
 /// Options for these variants.
 pub fn options(names: &[&str], budget: Total) -> Options {
     let names = names.iter().map(|name| name.to_string()).collect();
-    Options { names, all_offsets: false, budget, profile: None, child: child() }
+    Options { names, places: Place::INTERESTING.to_vec(), budget, profile: None, child: child() }
 }
 
 /// Has the kernel refuse a system call to this thread, and to children that it starts, with EPERM.
@@ -43,7 +43,8 @@ pub fn seccomp(number: u32) {
     }
     let insn = |code: u64, jt: u64, jf: u64, k: u32| code | jt << 16 | jf << 24 | u64::from(k) << 32;
     // Load the number; is it this one? EPERM; else allow.
-    let filter = [insn(0x20, 0, 0, 0), insn(0x15, 0, 1, number), insn(0x06, 0, 0, 0x5_0001), insn(0x06, 0, 0, 0x7fff_0000)];
+    let filter =
+        [insn(0x20, 0, 0, 0), insn(0x15, 0, 1, number), insn(0x06, 0, 0, 0x5_0001), insn(0x06, 0, 0, 0x7fff_0000)];
     let program = Program { len: 4, at: &raw const filter };
     // SAFETY: takes rights away only; the kernel reads the program, which is four instructions long.
     unsafe {
