@@ -153,12 +153,15 @@ fn summary(table: &Table, width: usize, paint: Paint) -> String {
     out
 }
 
+/// A part of the list: its title, and what belongs there.
+type Part = (&'static str, fn(&Variant) -> bool);
+
 /// What can be run.
 #[must_use]
 pub fn list(width: usize, paint: Paint) -> String {
     let column = VARIANTS.iter().map(|v| v.name.len()).max().unwrap_or(0) + 4;
     let mut out = String::new();
-    let parts: [(&str, fn(&Variant) -> bool); 3] = [
+    let parts: [Part; 3] = [
         ("Protocols as they run live", Variant::is_ours),
         ("Variants, most of them wrong", |v| !v.is_ours() && !v.is_control()),
         ("Always run first", Variant::is_control),
