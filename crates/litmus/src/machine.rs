@@ -123,7 +123,14 @@ impl Machine for Raw<'_> {
                 self.dir = self.dir.opposite();
                 Ok(())
             }
-            Step::Park | Step::Unpark => Err(Cause::Unsupported),
+            // Stopping everybody, and NMIs, are a kernel's; waiting a while is no step of any variant here.
+            Step::Park
+            | Step::Unpark
+            | Step::Record
+            | Step::Announce { .. }
+            | Step::Withdraw
+            | Step::AwaitNmis
+            | Step::Pause => Err(Cause::Unsupported),
         }
     }
 }

@@ -6,7 +6,6 @@
 
 use textpoke_core::isa::{Isa, X86_64, x86_64::Insn, x86_64::jmp};
 use textpoke_core::{Direction, Site, Step};
-use textpoke_model::report::programs;
 use textpoke_model::scenario::{Batch, Scenario, World};
 use textpoke_model::{Check, Options, Profile};
 
@@ -50,9 +49,9 @@ pub fn scenario(variant: &Variant, place: Place, profile: Profile) -> Option<Sce
     options.shape.cut = Some(place.cut());
     let mut scenario = options.scenario(Check::find(variant.check)?);
     if variant.fast {
-        let mut steps = programs(scenario.batches.first()?).0;
+        let mut steps = scenario.batches.first()?.programs()[0].to_vec();
         steps.retain(|step| *step != Step::SyncCores);
-        let one_way = |dir| Batch::Custom { forth: steps.clone(), back: steps.clone(), dir };
+        let one_way = |dir| Batch::custom(steps.clone(), steps.clone(), dir);
         scenario.batches = vec![one_way(Direction::Install), one_way(Direction::Remove)];
     }
     Some(scenario)
@@ -60,7 +59,7 @@ pub fn scenario(variant: &Variant, place: Place, profile: Profile) -> Option<Sce
 
 /// Puts a scenario's site into memory that begins at `base`. `None` if there is no code that goes around it.
 pub fn build(scenario: &Scenario, place: Place, base: u64) -> Option<Subject> {
-    let the = scenario.places.first()?;
+    let the = scenario.sets.first()?.first()?;
     let mut site = the.site;
     site.addr = base + SITE_PAGE * PAGE + place.in_page();
     let behind: &[u8] = match site.old[..site.len()] {
@@ -122,7 +121,7 @@ mod tests {
             for place in Place::all().into_iter().filter(|p| p.fits(variant.fits)) {
                 let scenario = scenario(variant, place, Profile::Intel).expect(variant.name);
                 let subject = build(&scenario, place, base).expect(variant.name);
-                let explored = scenario.places[0].site;
+                let explored = scenario.sets[0][0].site;
                 assert_eq!((subject.site.old, subject.site.new), (explored.old, explored.new));
                 let cut = |addr: u64| if addr % 8 > 3 { 8 - addr % 8 } else { 0 };
                 assert_eq!(cut(subject.site.addr), cut(explored.addr), "{} at {place:?}", variant.name);

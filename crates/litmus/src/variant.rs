@@ -147,6 +147,9 @@ mod tests {
             assert!(by.is_none() || Check::find(variant.check).and_then(|c| c.built_in) == by);
         }
         assert!(VARIANTS[0].is_control() && VARIANTS[1..].iter().all(|v| !v.is_control()));
-        assert_eq!(VARIANTS.iter().filter(|v| v.is_ours()).count(), Kind::ALL.len());
+        // Every protocol that is for user space on x86-64: there are no pairs of words, nobody can be parked, and no NMIs.
+        let fits = [Kind::Breakpoint, Kind::Displace, Kind::ShortJump, Kind::Word];
+        let ours: Vec<By> = VARIANTS.iter().filter(|v| v.is_ours()).map(|v| v.by).collect();
+        assert_eq!(ours, fits.map(By::Live));
     }
 }

@@ -2,10 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use textpoke_core::{Direction, Kind, Run, Site, Unit, Verdict, drive};
+use textpoke_core::{Direction, Kind, Site, Unit, Verdict, drive};
 use textpoke_linux::process::{self, Error};
 use textpoke_linux::sync;
-use textpoke_model::scenario::Batch;
 
 use super::HUNG;
 use super::executor::{Executor, Hung};
@@ -98,14 +97,10 @@ fn raw(stores: Stores, text: &'static Text, executor: &Executor, clock: &mut Clo
                 executor.catch();
             }
             executor.either();
-            let dir = batch.dir();
+            let dir = batch.dir;
             let retire = subject.world.retire;
             let mut machine = Raw { site, stores, dir, retire, window: &window, executor, hung: false };
-            let run = match batch {
-                Batch::BuiltIn(kind, dir) => Run::new(*kind, *dir),
-                Batch::Custom { forth, back, dir } => Run::custom(forth, back, *dir),
-            };
-            let verdict = drive(run, &mut machine);
+            let verdict = drive(batch.run(), &mut machine);
             match verdict {
                 _ if machine.hung => return Err(End::Hung),
                 Verdict::Performed(dir) => {
