@@ -6,7 +6,6 @@ use serde_json::json;
 use textpoke_litmus::spec::Total;
 use textpoke_litmus::{Error as Refusal, Options, Place, Profile, Table};
 
-use super::check::Book;
 use crate::error::{Error, Result};
 use crate::litmus::table;
 use crate::progress;
@@ -64,6 +63,15 @@ pub struct Args {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Whose manual.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum Book {
+    /// AMD's: aligned 8 bytes at once, in order
+    Amd,
+    /// Intel's: nothing at all
+    Intel,
 }
 
 fn parse_span(text: &str) -> Result<u64, String> {
