@@ -29,6 +29,7 @@ pub fn run(workspace: &Workspace, full: bool) -> Result<(), String> {
     agent(workspace, &mut steps);
     steps.check("no_std", || nostd::run(workspace));
     steps.check("checker", || tools::checker(workspace, full));
+    steps.check("litmus", || tools::litmus(workspace));
     // One crate's tests after the other: they measure, stop and patch processes, and must not starve each other.
     steps.tests("tests", &["test", "--workspace", "--no-fail-fast", PROFILE], environment);
     // Libraries only: the program and the library that users name are both called textpoke, and would overwrite each other.

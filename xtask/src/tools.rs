@@ -27,6 +27,25 @@ pub fn checker(workspace: &Workspace, full: bool) -> Result<(), String> {
     brief(Command::new(directory.join("textpoke")).args(["check", which]))
 }
 
+/// Has this machine's CPUs run the protocols, and the two worst ways to do without: a few seconds. Where that is not
+/// allowed, or there is another instruction set, it says so.
+pub fn litmus(workspace: &Workspace) -> Result<(), String> {
+    const CANNOT_RUN: i32 = 3;
+    let names = ["breakpoint", "displace", "short_jump", "word", "naive-copy", "straddling-store"];
+    let mut command = Command::new(built(workspace)?.join("textpoke"));
+    let output = command.args(["litmus", "--seconds", "5"]).args(names).output();
+    let output = output.map_err(|error| format!("cannot run textpoke: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let refused = text.is_empty() && output.status.code() == Some(CANNOT_RUN);
+    if output.status.success() || refused {
+        print!("{}", String::from_utf8_lossy(&output.stderr));
+        text.trim_end().lines().rev().take(2).for_each(|line| println!("{line}"));
+        return Ok(());
+    }
+    println!("{text}{}", String::from_utf8_lossy(&output.stderr));
+    Err(format!("textpoke litmus: {}", output.status))
+}
+
 /// Runs the mutation check alone: every step of every protocol taken away, and swapped with its neighbour.
 pub fn mutate(workspace: &Workspace) -> Result<(), String> {
     status(&mut mutants(&built(workspace)?))

@@ -31,6 +31,7 @@ Examples:
   textpoke flame t -o flame.svg
   textpoke export t --perfetto trace.perfetto      open it at https://ui.perfetto.dev
   textpoke check --all                             why patching running code is safe, and when it is not
+  textpoke litmus                                  the same on this machine's CPUs
 
 Exit codes:
   0  done
@@ -73,6 +74,9 @@ pub enum Verb {
     /// Explore every interleaving of a patch protocol, and show the one that goes wrong
     #[command(after_help = cmd::check::EXAMPLES)]
     Check(cmd::check::Args),
+    /// See on this machine's CPUs what goes wrong and what does not, beside the checker's verdicts
+    #[command(after_help = cmd::litmus::EXAMPLES)]
+    Litmus(cmd::litmus::Args),
 }
 
 fn after(examples: &str) -> String {

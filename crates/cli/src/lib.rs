@@ -9,6 +9,7 @@ pub mod data;
 pub mod error;
 pub mod export;
 pub mod flame;
+pub mod litmus;
 pub mod live;
 pub mod names;
 pub mod output;
@@ -32,6 +33,12 @@ pub fn run() -> ExitCode {
     if arguments.next().is_some_and(|first| first == cmd::demo::WORKLOAD) {
         return textpoke_workload::main_from_args(&[cmd::demo::WORKLOAD], arguments);
     }
+    // And litmus, as something that it can afford to lose.
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == cmd::litmus::CHILD) {
+        let orders = arguments.next().unwrap_or_default();
+        return ExitCode::from(textpoke_litmus::child::main(&orders.to_string_lossy()));
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(help_or_error) => {
@@ -52,6 +59,7 @@ pub fn run() -> ExitCode {
         Verb::Info(args) => done(cmd::info::run(args)),
         Verb::Repair(args) => done(cmd::repair::run(args)),
         Verb::Check(args) => cmd::check::run(args),
+        Verb::Litmus(args) => cmd::litmus::run(args),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 ///
 /// The chain `core <- cpu <- {linux, bare} <- textpoke` may be shortened: a crate may name the types
 /// of everything below it on the chain.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("core", &[]),
     ("trace", &[]),
     ("workload", &[]),
@@ -17,9 +17,11 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("textpoke", &["core", "cpu", "linux", "bare"]),
     ("model", &["core"]),
     ("analyze", &["core"]),
+    // Runs what the checker explores on the live machine, and compares: it must know both.
+    ("litmus", &["core", "cpu", "linux", "model"]),
     ("agent", &["core", "trace", "linux"]),
     ("attach", &["core", "trace", "linux"]),
-    ("cli", &["core", "textpoke", "analyze", "attach", "trace", "model", "workload"]),
+    ("cli", &["core", "textpoke", "analyze", "attach", "trace", "model", "workload", "litmus"]),
 ];
 
 /// Further arrows of tests, examples and benchmarks only, with the reason.

@@ -1,0 +1,3 @@
+//! What `litmus` prints for people.
+
+pub mod table;
