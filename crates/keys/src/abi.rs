@@ -108,7 +108,7 @@ impl Key {
 
 /// Bit of [`Entry::flags`], for branches: the instruction that does not jump is what runs when the key is *on*.
 pub const LIKELY: u8 = 0x80;
-/// Bit of [`Entry::flags`], for calls: without a function the site loads 0 into EAX; otherwise it is a NOP.
+/// Bit of [`Entry::flags`], for calls: without a function the site is `mov eax, 0`; otherwise a NOP.
 pub const ZERO: u8 = 0x80;
 
 /// An entry of the section `textpoke_sites`, with its addresses worked out.

@@ -4,6 +4,7 @@ use core::marker::PhantomData;
 use core::sync::atomic::Ordering;
 
 use crate::abi::{Key, Kind};
+use crate::change::{Ask, Change, Machine};
 
 /// What can be an argument of a static call: what the C calling convention puts in one integer register.
 pub trait Argument: Copy {
@@ -111,18 +112,12 @@ signatures!(()(A 0)(A 0, B 1)(A 0, B 1, C 2)(A 0, B 1, C 2, D 3)(A 0, B 1, C 2, 
 /// A function that all its call sites call directly, and that can be exchanged, made by
 /// [`static_call!`](crate::static_call).
 #[repr(transparent)]
-#[derive(Debug)]
-pub struct StaticCall<F> {
+pub struct StaticCall<F, M> {
     key: Key,
-    function: PhantomData<F>,
+    function: PhantomData<fn() -> (F, M)>,
 }
 
-// SAFETY: functions can be called from any thread.
-#[allow(unsafe_code, reason = "the marker takes the automatic implementation away")]
-// SAFETY: as said above.
-unsafe impl<F> Sync for StaticCall<F> {}
-
-impl<F: Signature> StaticCall<F> {
+impl<F: Signature, M> StaticCall<F, M> {
     /// For the macro only: `function` is a function of type F or null.
     #[doc(hidden)]
     pub const fn new(function: *const (), name: &'static str, file: &'static str, line: u32) -> Self {
@@ -139,6 +134,19 @@ impl<F: Signature> StaticCall<F> {
         &self.key
     }
 
+    /// Exchanges the function, or takes it away. When it returns, every thread that gets to a call site calls the new one;
+    /// the old one may still be running.
+    ///
+    /// # Errors
+    /// The machine's: among others, when the function is more than 2 GiB away from a call site. Nothing has changed then.
+    pub fn set(&'static self, function: Option<F>) -> Result<(), M::Error>
+    where
+        M: Machine,
+    {
+        let address = function.map_or(core::ptr::null(), F::address);
+        M::apply(&[Change { key: &self.key, ask: Ask::Set(address.expose_provenance() as u64) }])
+    }
+
     #[doc(hidden)]
     pub fn __registers(&self, arguments: F::Arguments) -> [u64; 6] {
         F::registers(arguments)
@@ -150,8 +158,14 @@ impl<F: Signature> StaticCall<F> {
     }
 }
 
+impl<F: Signature, M> core::fmt::Debug for StaticCall<F, M> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_tuple("StaticCall").field(&self.get()).finish()
+    }
+}
+
 #[doc(hidden)]
-pub const fn zero_of<F: Signature>(_: &StaticCall<F>) -> u8 {
+pub const fn zero_of<F: Signature, M>(_: &StaticCall<F, M>) -> u8 {
     1 | F::ZERO
 }
 
@@ -169,7 +183,9 @@ pub trait Trampoline {
 /// extern "C" fn twice(n: u32) -> u32 {
 ///     2 * n
 /// }
+/// # enum Mine {}
 /// textpoke_keys::static_call! {
+///     in Mine;
 ///     pub static SCALE: extern "C" fn(u32) -> u32 = twice;
 ///     static HOOK: extern "C" fn(u32, *const u8) = None;
 /// }
@@ -178,7 +194,15 @@ pub trait Trampoline {
 /// ```
 #[macro_export]
 macro_rules! static_call {
-    ($($(#[$meta:meta])* $vis:vis static $name:ident: $type:ty = $function:ident);* $(;)?) => {$(
+    (in $machine:ty; $($(#[$meta:meta])* $vis:vis static $name:ident: $type:ty = $function:ident);* $(;)?) => {$(
+        $crate::__static_call!([$(#[$meta])*] [$vis] $name [$type] $function $machine);
+    )*};
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __static_call {
+    ([$($meta:tt)*] [$vis:vis] $name:ident [$type:ty] $function:ident $machine:ty) => {
         #[doc(hidden)]
         #[allow(non_camel_case_types, reason = "named like the static, so that importing one imports both")]
         $vis enum $name {}
@@ -198,16 +222,16 @@ macro_rules! static_call {
                 )
             }
         }
-        $(#[$meta])*
+        $($meta)*
         #[allow(unsafe_code, reason = "the section of the keys")]
         #[unsafe(link_section = "textpoke_keys")]
-        $vis static $name: $crate::StaticCall<$type> = $crate::StaticCall::new(
-            $crate::static_call!(@ $function $type),
+        $vis static $name: $crate::StaticCall<$type, $machine> = $crate::StaticCall::new(
+            $crate::__static_call!(@ $function $type),
             concat!(module_path!(), "::", stringify!($name)),
             file!(),
             line!(),
         );
-    )*};
+    };
     (@ None $type:ty) => { ::core::ptr::null() };
     (@ $function:ident $type:ty) => {{
         let function: $type = $function;

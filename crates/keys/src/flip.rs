@@ -1,4 +1,4 @@
-//! Flipping a key by a machine of one's own: what a kernel calls.
+//! Flipping one key in one's own text: what the machine of a kernel is made of.
 
 use textpoke_core::isa::X86_64;
 use textpoke_core::{Plan, PlanError, Refusal, Site};
@@ -7,15 +7,12 @@ use crate::abi::{Entry, Key};
 use crate::form::{self, How, MAX_LEN};
 
 /// Who changes text.
-pub trait Machine {
+pub trait Text {
     /// Why it did not.
     type Error;
 
     /// How its protocol changes a site.
     const HOW: How;
-
-    /// Address of a function that returns 0 and changes no register but RAX; 0 where no call site returns zero.
-    const ZERO: u64 = 0;
 
     /// Reads text.
     fn read(&mut self, addr: u64, buf: &mut [u8]) -> Result<(), Self::Error>;
@@ -42,7 +39,7 @@ pub enum Error<E> {
 /// `key_of` tells the address of an entry's key. The value is published when the code is there.
 ///
 /// One caller at a time.
-pub fn flip<M: Machine>(
+pub fn flip<M: Text>(
     machine: &mut M,
     entries: impl IntoIterator<Item = Entry>,
     key_of: impl Fn(&Entry) -> u64,
@@ -59,7 +56,7 @@ pub fn flip<M: Machine>(
         let now = &mut now[..usize::from(entry.len).min(MAX_LEN)];
         machine.read(entry.code, now).map_err(Error::Machine)?;
         let refused = |refusal| Error::Refused(entry.code, refusal);
-        if let Some(site) = form::change(&entry, now, value.addr() as u64, M::HOW, M::ZERO).map_err(refused)? {
+        if let Some(site) = form::change(&entry, now, value.addr() as u64, M::HOW).map_err(refused)? {
             *buffer.get_mut(count).ok_or(Error::TooMany)? = site;
             count += 1;
         }

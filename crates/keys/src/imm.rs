@@ -4,6 +4,7 @@ use core::marker::PhantomData;
 use core::sync::atomic::Ordering;
 
 use crate::abi::{Key, Kind};
+use crate::change::{Ask, Change, Machine};
 
 /// What an immediate value can be: a plain number of 1 to 8 bytes.
 pub trait Immediate: Copy {
@@ -29,18 +30,12 @@ immediate!(u8: u8, u16: u16, u32: u32, u64: u64, i8: u8, i16: u16, i32: u32, i64
 
 /// A number that costs one MOV to read and that can be changed, made by [`static_imm!`](crate::static_imm).
 #[repr(transparent)]
-#[derive(Debug)]
-pub struct StaticImm<T, const INITIAL: u64> {
+pub struct StaticImm<T, const INITIAL: u64, M> {
     key: Key,
-    value: PhantomData<T>,
+    value: PhantomData<fn() -> (T, M)>,
 }
 
-// SAFETY: holds no T.
-#[allow(unsafe_code, reason = "the marker takes the automatic implementation away")]
-// SAFETY: as said above.
-unsafe impl<T, const INITIAL: u64> Sync for StaticImm<T, INITIAL> {}
-
-impl<T: Immediate, const INITIAL: u64> StaticImm<T, INITIAL> {
+impl<T: Immediate, const INITIAL: u64, M> StaticImm<T, INITIAL, M> {
     /// For the macro only.
     #[doc(hidden)]
     pub const fn new(name: &'static str, file: &'static str, line: u32) -> Self {
@@ -59,35 +54,61 @@ impl<T: Immediate, const INITIAL: u64> StaticImm<T, INITIAL> {
         &self.key
     }
 
+    /// Changes it. When it returns, every thread that reads it reads the new value. No thread ever reads a mixture.
+    ///
+    /// # Errors
+    /// The machine's. Nothing has changed then.
+    pub fn set(&'static self, value: T) -> Result<(), M::Error>
+    where
+        M: Machine,
+    {
+        M::apply(&[Change { key: &self.key, ask: Ask::Set(value.to_bits()) }])
+    }
+
     #[doc(hidden)]
     pub fn __of(&self, bits: u64) -> T {
         T::from_bits(bits)
     }
 }
 
+impl<T: Immediate, const INITIAL: u64, M> core::fmt::Debug for StaticImm<T, INITIAL, M> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_tuple("StaticImm").field(&self.get().to_bits()).finish()
+    }
+}
+
 #[doc(hidden)]
-pub const fn initial_of<T, const INITIAL: u64>(_: &StaticImm<T, INITIAL>) -> u64 {
+pub const fn initial_of<T, const INITIAL: u64, M>(_: &StaticImm<T, INITIAL, M>) -> u64 {
     INITIAL
 }
 
 #[doc(hidden)]
-pub const fn is_wide<T, const INITIAL: u64>(_: &StaticImm<T, INITIAL>) -> u8 {
+pub const fn is_wide<T, const INITIAL: u64, M>(_: &StaticImm<T, INITIAL, M>) -> u8 {
     (size_of::<T>() > 4) as u8
 }
 
-/// Defines an immediate value: `static_imm! { pub static LIMIT: u32 = 100; }`. Types: `u8` to `u64`, `i8` to `i64`.
+/// Defines immediate values: `static_imm! { in MyMachine; pub static LIMIT: u32 = 100; }`. Types: `u8` to `u64`, `i8` to
+/// `i64`.
 #[macro_export]
 macro_rules! static_imm {
-    ($($(#[$meta:meta])* $vis:vis static $name:ident: $type:ty = $initial:expr);* $(;)?) => {$(
-        $(#[$meta])*
+    (in $machine:ty; $($(#[$meta:meta])* $vis:vis static $name:ident: $type:ty = $initial:expr);* $(;)?) => {$(
+        $crate::__static_imm!([$(#[$meta])*] [$vis] $name $type, $initial, $machine);
+    )*};
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __static_imm {
+    ([$($meta:tt)*] [$vis:vis] $name:ident $type:ty, $initial:expr, $machine:ty) => {
+        $($meta)*
         #[allow(unsafe_code, reason = "the section of the keys")]
         #[unsafe(link_section = "textpoke_keys")]
         $vis static $name: $crate::StaticImm<$type, {
             let initial: $type = $initial;
             // Sign and size go, the bits stay.
             (initial as u64) & (u64::MAX >> (64 - 8 * size_of::<$type>()))
-        }> = $crate::StaticImm::new(concat!(module_path!(), "::", stringify!($name)), file!(), line!());
-    )*};
+        }, $machine> = $crate::StaticImm::new(concat!(module_path!(), "::", stringify!($name)), file!(), line!());
+    };
 }
 
 #[doc(hidden)]

@@ -1,15 +1,16 @@
 //! Static keys, static calls and immediate values: the macros that make sites, the tables that list them, and what the
 //! bytes of a site become. Who changes the bytes is somebody else: crate `textpoke` in a Linux process, a kernel's own
-//! machine by [`flip`].
+//! [`change::Machine`], which [`flip`] helps with.
 //!
 //! `docs/keys.md` is the page about the memory layout, which C, Rust and `textpoke keys` share.
 //!
-//! Reading order: [`abi`], [`form`], the macros in `branch.rs`, [`key`], then [`find`] and [`flip`].
+//! Reading order: [`abi`], [`form`], the macros in `branch.rs`, [`key`], [`change`], then [`find`] and [`flip`].
 #![no_std]
 
 pub mod abi;
 mod branch;
 mod call;
+pub mod change;
 pub mod find;
 pub mod flip;
 pub mod form;

@@ -3,12 +3,15 @@ use textpoke_keys::{
     call, read_imm, static_branch_likely, static_branch_unlikely, static_call, static_imm, static_key,
 };
 
+enum Mine {}
 static_key! {
+    in Mine;
     static OFF: bool = false;
     static ON: bool = true;
     static MANY: [bool; 3] = false;
 }
 static_imm! {
+    in Mine;
     static LIMIT: u32 = 100;
     static BIG: i64 = -2;
 }
@@ -16,6 +19,7 @@ extern "C" fn add(a: u32, b: u64) -> u64 {
     u64::from(a) + b
 }
 static_call! {
+    in Mine;
     static ADD: extern "C" fn(u32, u64) -> u64 = add;
     static NONE: extern "C" fn(*const u32) -> u32 = None;
 }

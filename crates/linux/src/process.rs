@@ -220,6 +220,21 @@ impl Held {
         Ok(())
     }
 
+    /// Makes the sites what their new bytes say, whatever mixture of the two forms stands there, trap bytes included.
+    ///
+    /// # Safety
+    /// As for [`Held::batch`]; the lock was taken with `traps`.
+    pub unsafe fn mend(&mut self, sites: &[Site]) -> Result<(), Error> {
+        Plan::<X86_64>::new(sites)?.trappable()?;
+        let (kind, dir) = (Kind::Breakpoint, Direction::Install);
+        let ranges = Box::leak(self.ranges(sites, kind, true)?.into_boxed_slice());
+        let batch = Unfinished { sites: Box::leak(Box::from(sites)), ranges, kind, dir };
+        match self.perform(batch, dir, Some(Run::finish(kind, dir)), &Extras::default()) {
+            (Verdict::Performed(_), _) => Ok(()),
+            (other, _) => Err(Error::Failed(other)),
+        }
+    }
+
     /// What all copies of the library share.
     pub fn words(&self) -> &'static Words {
         self.guard.words

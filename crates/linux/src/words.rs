@@ -45,6 +45,11 @@ pub struct Words {
 const _: () = assert!(size_of::<Words>() == 64);
 
 impl Words {
+    /// How often the lock was taken over from somebody who died, or in a fork child.
+    pub fn epoch(&self) -> u32 {
+        self.epoch.load(SeqCst)
+    }
+
     /// The word that the kernel wipes in fork children.
     pub(crate) fn fork_mark(&self) -> &AtomicU32 {
         // SAFETY: the second page belongs to the words, is never unmapped, and holds this word only.

@@ -52,6 +52,7 @@
 
 mod batch;
 mod error;
+pub mod keys;
 mod patch;
 mod patcher;
 mod switch;
@@ -63,4 +64,4 @@ pub use patcher::Patcher;
 pub use switch::{Switch, Target};
 pub use textpoke_core::{PlanError, Refusal, Verdict};
 #[doc(hidden)]
-pub use {textpoke_core as core, textpoke_linux as linux};
+pub use {textpoke_core as core, textpoke_keys as __keys, textpoke_linux as linux};
