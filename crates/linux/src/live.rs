@@ -181,8 +181,11 @@ impl<'a, H: Hooks> Live<'a, H> {
     /// A writer that has shown on every page of every site that it can write there.
     fn proc_mem(&self) -> crate::sys::Result<ProcMem> {
         let mem = ProcMem::open()?;
-        if self.kind == Kind::Word && self.sites.len() == 1 {
-            // The one store changes something or fails and changes nothing.
+        if let [site] = self.sites
+            && self.readable
+            && site.addr / PAGE == (site.end() - 1) / PAGE
+        {
+            // The first store makes the page private, or fails and has changed nothing.
             return Ok(mem);
         }
         let mut claimed = 0;
