@@ -4,6 +4,7 @@ use core::cell::UnsafeCell;
 use core::sync::atomic::AtomicU32;
 use std::boxed::Box;
 use std::fmt;
+use std::time::{Duration, Instant};
 use std::vec::Vec;
 
 use textpoke_core::isa::X86_64;
@@ -30,8 +31,8 @@ use crate::words::Words;
 const PATIENCE: u64 = 200_000_000;
 
 /// How long the answer that no thread blocks SIGTRAP is trusted by [`Held::batch`]. A thread that begins to right after
-/// it was looked at would not be seen either; and looking takes longer than a flip. Nanoseconds.
-const TRUST: u64 = 20_000_000;
+/// it was looked at would not be seen either; and looking takes longer than a flip.
+const TRUST: Duration = Duration::from_millis(20);
 
 /// So many writes to `/proc/self/mem` cost what a window costs: reading `/proc/self/maps`, and two `mprotect` that
 /// interrupt the other CPUs.
@@ -156,8 +157,8 @@ struct Engine {
     ready: bool,
     /// Whether a handler of ours was installed.
     traps: bool,
-    /// When all threads could last take a trap, by [`sys::now`].
-    could_trap: u64,
+    /// When all threads could last take a trap.
+    could_trap: Option<Instant>,
     /// Whether `/proc/self/mem` writes to text; some kernels are configured not to.
     proc_mem: bool,
     unfinished: Option<Unfinished>,
@@ -168,7 +169,7 @@ struct Shared(UnsafeCell<Engine>);
 unsafe impl Sync for Shared {}
 
 static ENGINE: Shared =
-    Shared(UnsafeCell::new(Engine { ready: false, traps: false, could_trap: 0, proc_mem: false, unfinished: None }));
+    Shared(UnsafeCell::new(Engine { ready: false, traps: false, could_trap: None, proc_mem: false, unfinished: None }));
 
 /// The engine, locked: for several steps that nobody may come between. Unlocked when dropped.
 #[doc(hidden)]
@@ -248,10 +249,9 @@ impl Held {
     pub unsafe fn batch(&mut self, sites: &[Site], kind: Kind) -> Result<Report, Error> {
         let plan = checked(Plan::new(sites)?, kind)?;
         if kind.traps() {
-            let now = sys::now();
-            if now.saturating_sub(self.engine().could_trap) > TRUST {
+            if self.engine().could_trap.is_none_or(|then| then.elapsed() > TRUST) {
                 can_trap(self.guard.words)?;
-                self.engine().could_trap = now;
+                self.engine().could_trap = Some(Instant::now());
             }
         }
         let extras = Extras { readable: true, ..Extras::default() };

@@ -226,6 +226,12 @@ impl Keys {
 fn turns(changes: &[Change]) -> Result<Vec<Turn>, KeyError> {
     let mut turns: Vec<Turn> = Vec::with_capacity(changes.len());
     let mut known = HashMap::new();
+    if let [change] = changes {
+        let (count, value) = (change.key.count.load(Acquire), value_of(change.key));
+        let (next_count, next_value) = change.ask.of(count, value)?;
+        turns.push(Turn { key: change.key, count: (count, next_count), value: (value, next_value) });
+        return Ok(turns);
+    }
     for change in changes {
         let at = *known.entry(core::ptr::from_ref(change.key)).or_insert_with(|| {
             let (count, value) = (change.key.count.load(Acquire), value_of(change.key));
