@@ -50,6 +50,8 @@
 //! before [`Patcher::new`], and keep getting their own traps.
 #![allow(unsafe_code, reason = "whoever names a site by its address promises what stands there")]
 
+#[cfg(any(feature = "log", feature = "tracing"))]
+mod adapters;
 mod batch;
 mod error;
 pub mod keys;
@@ -57,6 +59,10 @@ mod patch;
 mod patcher;
 mod switch;
 
+#[cfg(feature = "log")]
+pub use adapters::log;
+#[cfg(feature = "tracing")]
+pub use adapters::tracing;
 pub use batch::{Batch, Installed};
 pub use error::Error;
 pub use patch::Patch;

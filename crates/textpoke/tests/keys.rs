@@ -32,7 +32,9 @@ impl Way {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
         cargo.args(["build", "--quiet", "--offline", "--locked", "--profile", self.profile, "--manifest-path"]);
         cargo.arg(manifest).arg("--target-dir").arg(&folder);
-        packages.iter().for_each(|package| drop(cargo.args(["--package", package])));
+        for package in packages {
+            cargo.args(["--package", package]);
+        }
         // Flags of the outer build are about other programs.
         cargo.env_remove("CARGO_ENCODED_RUSTFLAGS").env("RUSTFLAGS", self.flags);
         let status = cargo.status().expect("cargo can be started");

@@ -73,10 +73,10 @@ impl Keys {
     }
 
     fn lock_for(kind: Kind) -> Result<Self, KeyError> {
-        let mut keys = Self { held: Held::take(process::uses_traps(kind))? };
+        let mut keys = Self { held: Held::take(kind.traps())? };
         let words = keys.held.words();
         let renewed = keys.state().epoch != Some(words.epoch());
-        if renewed && words.change_count.load(SeqCst) != 0 && !process::uses_traps(kind) {
+        if renewed && words.change_count.load(SeqCst) != 0 && !kind.traps() {
             // Somebody who used traps may have been killed.
             drop(keys);
             return Self::lock_for(Kind::Breakpoint);
