@@ -19,8 +19,8 @@ fn serve(request: u32) {
     info!("request {request} served");
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    log::set_logger(&Printing)?;
+fn main() -> Result<(), textpoke::keys::KeyError> {
+    log::set_logger(&Printing).expect("there is no other logger");
     textpoke::log::set_max_level(LevelFilter::Info)?;
     serve(1);
     textpoke::log::set_max_level(LevelFilter::Debug)?;
