@@ -248,11 +248,9 @@ impl Held {
     /// As for [`apply`], all sites are mapped readable, and for a protocol with traps the lock was taken with `traps`.
     pub unsafe fn batch(&mut self, sites: &[Site], kind: Kind) -> Result<Report, Error> {
         let plan = checked(Plan::new(sites)?, kind)?;
-        if kind.traps() {
-            if self.engine().could_trap.is_none_or(|then| then.elapsed() > TRUST) {
-                can_trap(self.guard.words)?;
-                self.engine().could_trap = Some(Instant::now());
-            }
+        if kind.traps() && self.engine().could_trap.is_none_or(|then| then.elapsed() > TRUST) {
+            can_trap(self.guard.words)?;
+            self.engine().could_trap = Some(Instant::now());
         }
         let extras = Extras { readable: true, ..Extras::default() };
         // SAFETY: the caller's duties.

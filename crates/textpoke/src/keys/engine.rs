@@ -8,7 +8,7 @@ use textpoke_core::{Kind, Refusal, Site};
 use textpoke_keys::abi::{Entry, Key, Kind as KeyKind};
 use textpoke_keys::change::{Change, Machine};
 use textpoke_keys::form::{self, How, MAX_LEN};
-use textpoke_linux::process::{self, Held};
+use textpoke_linux::process::Held;
 
 use super::index::Index;
 use super::{KeyError, protocol};
