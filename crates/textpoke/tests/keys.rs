@@ -95,6 +95,8 @@ fn optimised_most() {
     built.run(&["coming-and-going", &built.plugin(), times]);
     built.run(&["fork-storm", times]);
     built.run(&["blocked"]);
+    built.run(&["killed"]);
+    built.run(&["handler-in-library", &built.plugin()]);
     println!("{}", if full() { built.run(&["storm"]) } else { built.run(&["storm", "400"]) });
 }
 
@@ -117,6 +119,38 @@ fn static_and_position_independent() {
 #[test]
 fn static_at_a_fixed_address() {
     way("o2", "-Ctarget-feature=+crt-static -Crelocation-model=static").check_program();
+}
+
+/// Debian's Rust can build the standard library for musl, which it does not bring along.
+#[test]
+fn with_musl() {
+    let there = ["/usr/bin/musl-gcc", "/usr/bin/rustc", "/usr/bin/cargo"];
+    let sources = std::fs::read_dir("/usr/src").into_iter().flatten().flatten();
+    let source = sources.filter(|entry| entry.file_name().to_string_lossy().starts_with("rustc-")).count();
+    if !full() || source == 0 || !there.iter().all(|tool| Path::new(tool).exists()) {
+        println!("left out: it takes TEXTPOKE_FULL, musl-gcc, and Debian's rustc, cargo and Rust sources");
+        return;
+    }
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("musl");
+    std::fs::create_dir_all(&folder).expect("the build's own folder");
+    // The unwinder is the compiler's, which was made for glibc and asks it something that it can do without.
+    let script = "cp $(gcc -print-file-name=libgcc_eh.a) libunwind.a && \
+        echo 'int _dl_find_object(void) { return -1; }' | gcc -O2 -fPIC -xc -c -o none.o - && ar q libunwind.a none.o";
+    let made = Command::new("sh").args(["-ec", script]).current_dir(&folder).status().expect("a shell");
+    assert!(made.success());
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/switches/Cargo.toml");
+    let mut cargo = Command::new("/usr/bin/cargo");
+    cargo.args(["build", "--quiet", "-Zbuild-std=std,panic_abort", "--target", "x86_64-unknown-linux-musl"]);
+    cargo.args(["--profile", "o2", "--package", "app", "--manifest-path"]).arg(manifest);
+    cargo.arg("--target-dir").arg(&folder).env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1");
+    cargo.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER", "musl-gcc").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    let flags = "-Ctarget-feature=+crt-static -Clink-self-contained=no -L";
+    let status = cargo.env("RUSTFLAGS", format!("{flags}{}", folder.display())).status().expect("cargo can be started");
+    assert!(status.success(), "building for musl");
+    let built = Built(folder.join("x86_64-unknown-linux-musl/o2"));
+    for arguments in [&["matrix"][..], &["fork"], &["fork-storm", "50"], &["trouble"], &["storm", "100"]] {
+        built.run(arguments);
+    }
 }
 
 #[test]

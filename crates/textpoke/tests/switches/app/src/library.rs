@@ -125,3 +125,32 @@ pub fn comes_and_goes(path: &str, times: u32) {
     let plugin = load(path);
     assert_eq!([(plugin.shared)(), here()], [want(true, false); 2]);
 }
+
+/// The library installs the SIGTRAP handler and is closed. The program's own copy of textpoke goes on with that handler.
+pub fn with_handler(path: &str) {
+    let library = Library::open(path);
+    // SAFETY: the plugin's functions.
+    let (use_traps, turn) = unsafe {
+        (
+            std::mem::transmute::<*const (), extern "C" fn()>(library.get("plugin_use_traps")),
+            std::mem::transmute::<*const (), extern "C" fn(bool, bool) -> bool>(library.get("plugin_turn_shared")),
+        )
+    };
+    use_traps();
+    assert!(turn(true, false));
+    drop(library);
+    textpoke::keys::use_protocol(textpoke::keys::Protocol::Breakpoint);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Relaxed) {
+                std::hint::black_box(here());
+            }
+        });
+        for i in 0..3000 {
+            turn(i % 2 == 0, i % 3 == 0);
+            assert_eq!(here(), want(i % 2 == 0, i % 3 == 0));
+        }
+        stop.store(true, Relaxed);
+    });
+}

@@ -45,6 +45,8 @@ fn main() {
         ["storm", flips] => storm::run(Some(flips.parse().expect("a number"))),
         ["storm"] => storm::run(None),
         ["trouble"] => trouble::run(),
+        ["killed"] => trouble::killed(),
+        ["handler-in-library", path] => library::with_handler(path),
         ["blocked"] => trouble::blocked(),
         ["looked-at"] => println!("{}", without_a_branch(1) + with_a_branch_likely(1) + with_a_branch_unlikely(1)),
         _ => panic!("what is {words:?}?"),

@@ -101,3 +101,49 @@ pub fn blocked() {
         stop.store(true, SeqCst);
     });
 }
+
+/// Somebody from outside held the lock and was killed in the middle of a change: a trap stands on one site, another has
+/// its new form already. Everything by the layout of docs/keys.md.
+pub fn killed() {
+    use std::os::unix::fs::FileExt;
+    KEYS[0].enable().unwrap();
+    let words = std::ptr::from_ref(textpoke::linux::words::existing().expect("used above")).cast::<u8>().cast_mut();
+    let mut child = std::process::Command::new("true").spawn().expect("true");
+    child.wait().unwrap();
+    for (left, found) in [(true, [true, true, false, false]), (false, [true, true, false, false])] {
+        let sites = |i: usize| {
+            let name = format!("app::trouble::KEYS[{i}]");
+            textpoke::keys::all().unwrap().into_iter().find(|key| key.name == name).unwrap().sites
+        };
+        let (first, second) = (sites(0), sites(1));
+        let text = std::fs::OpenOptions::new().read(true).write(true).open("/proc/self/mem").unwrap();
+        let mut changed = [0];
+        if left {
+            text.write_all_at(&[0xcc], first[0]).unwrap();
+            text.read_exact_at(&mut changed, second[1] + 2).unwrap();
+            // Off to on or the other way, whichever it was.
+            let mut jump = [0];
+            text.read_exact_at(&mut jump, second[1] + 3).unwrap();
+            let rests = if jump[0] == 0xeb { 0x44 } else { 0x84 };
+            changed[0] = if changed[0] == 0xc0 { rests } else { 0xc0 };
+            text.write_all_at(&changed, second[1] + 2).unwrap();
+        }
+        let key = |i: usize| std::ptr::from_ref(KEYS[i].raw()).addr() as u64;
+        let changes = [key(0), 0, key(1), 1];
+        // SAFETY: the engine words; nobody else is at them.
+        unsafe {
+            words.add(32).cast::<u64>().write_volatile(changes.as_ptr().addr() as u64);
+            words.add(40).cast::<u32>().write_volatile(2);
+            words.add(16).cast::<u64>().write_volatile(12345);
+            words.add(8).cast::<u32>().write_volatile(child.id());
+        }
+        // Any change, of any key, puts it right first.
+        BAD_NEIGHBOUR.set(left).unwrap();
+        assert_eq!(seen(), found);
+        assert!(KEYS[0].count() == 1 && KEYS[1].count() == 0);
+    }
+}
+
+static_key! {
+    static BAD_NEIGHBOUR: bool = false;
+}

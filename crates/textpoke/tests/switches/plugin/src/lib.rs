@@ -72,3 +72,9 @@ extern "C" fn constructor() {
 #[used]
 #[unsafe(link_section = ".init_array")]
 static CONSTRUCTOR: extern "C" fn() = constructor;
+
+/// Has this library's copy of textpoke use traps, so that the handler is its own.
+#[unsafe(no_mangle)]
+extern "C" fn plugin_use_traps() {
+    textpoke::keys::use_protocol(textpoke::keys::Protocol::Breakpoint);
+}
