@@ -31,7 +31,9 @@ pub fn run(workspace: &Workspace, full: bool) -> Result<(), String> {
     steps.check("checker", || tools::checker(workspace, full));
     steps.check("litmus", || tools::litmus(workspace));
     // One crate's tests after the other: they measure, stop and patch processes, and must not starve each other.
-    steps.tests("tests", &["test", "--workspace", "--no-fail-fast", PROFILE], environment);
+    let adapters = ["--features", "textpoke/log,textpoke/tracing"];
+    let tests = [&["test", "--workspace", "--no-fail-fast", PROFILE], &adapters[..]].concat();
+    steps.tests("tests", &tests, environment);
     // Libraries only: the program and the library that users name are both called textpoke, and would overwrite each other.
     steps.cargo(
         "documentation",

@@ -19,6 +19,7 @@ cargo xtask COMMAND
 
   ci [--full]   everything CI runs; --full: with the long stress runs too
   agent         format, lints and tests of the agent, which is a workspace of its own
+  bench keys    what switches cost, off and while they are turned, as ratios within one run
   bench trace   what a traced call costs, as ratios within one run
   fence         where unsafe code may be, lints, machine paths, unfinished work, file lengths
   graph         the arrows between the crates
@@ -49,6 +50,7 @@ fn run(workspace: &Workspace, words: &[&str]) -> Result<(), String> {
             ci::agent(workspace, &mut steps);
             steps.finish()
         }
+        ["bench", "keys"] => tools::bench_keys(workspace),
         ["bench", "trace"] => tools::bench_trace(workspace),
         ["fence"] => fence::run(workspace),
         ["graph"] => graph::run(workspace),

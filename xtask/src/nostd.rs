@@ -8,7 +8,7 @@ use crate::workspace::Workspace;
 use std::path::{Path, PathBuf};
 
 /// Crates that run in a kernel, and those that run inside somebody else's process.
-const ANYWHERE: [&str; 4] = ["core", "cpu", "trace", "bare"];
+const ANYWHERE: [&str; 5] = ["core", "cpu", "keys", "trace", "bare"];
 const IN_LINUX: [&str; 1] = ["linux"];
 
 /// Targets without an operating system; each that is installed is used as well as the host.

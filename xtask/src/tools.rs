@@ -16,6 +16,12 @@ pub fn bench_trace(workspace: &Workspace) -> Result<(), String> {
     status(&mut workspace.cargo(&args))
 }
 
+/// Runs the measuring program for switches, optimised.
+pub fn bench_keys(workspace: &Workspace) -> Result<(), String> {
+    let args = ["run", "--quiet", "--release", "--package", "textpoke", "--example", "bench_keys"];
+    status(&mut workspace.cargo(&args))
+}
+
 /// Runs the checker: the table of expected verdicts, the large one if `full`. Of what is as it should be, only the last
 /// line is shown. The mutilated protocols are a test of the checker's own.
 ///

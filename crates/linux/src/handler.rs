@@ -15,10 +15,12 @@ use std::boxed::Box;
 
 use crate::signal::{Action, CODE_INT3, Handler, Info, SA_NODEFER, SA_RESETHAND, SA_RESTART, SA_SIGINFO};
 use crate::signal::{SIG_DFL, SIG_IGN, SIGTRAP, bit};
-use crate::sys::{self, Result};
+use crate::sys;
+use crate::sys::Result;
 use crate::table::Published;
 use crate::trap::{on_coalesced_trap, on_trap};
 use crate::ucontext::UContext;
+use crate::words::{self, Words};
 
 static FIRST: Published = Published::new();
 /// Where the handler looks traps up; never null, and what it pointed to once is never freed.
@@ -29,9 +31,25 @@ static CHAINED: AtomicPtr<Action> = AtomicPtr::new(core::ptr::null_mut());
 /// How often the chained handler was called, which matters if it asked to be called once.
 static CALLS: AtomicUsize = AtomicUsize::new(0);
 
+/// The word that points to the table of the handler that is installed, which may be another copy's of this library.
+fn place() -> &'static AtomicPtr<Published> {
+    let shared = words::existing().map_or(0, |words| words.place.load(SeqCst));
+    if shared == 0 {
+        return &CURRENT;
+    }
+    // SAFETY: stored by `install`, of this version of the library; the object it is in stays mapped.
+    unsafe { &*(shared as *const AtomicPtr<Published>) }
+}
+
 /// Where tables are published at the moment.
 pub(crate) fn published() -> &'static Published {
     // SAFETY: only pointers to statics and leaked boxes are ever stored.
+    unsafe { &*place().load(SeqCst) }
+}
+
+/// Where the handler of this copy looks.
+fn own() -> &'static Published {
+    // SAFETY: as above.
     unsafe { &*CURRENT.load(SeqCst) }
 }
 
@@ -39,16 +57,16 @@ pub(crate) fn published() -> &'static Published {
 ///
 /// Only while no table is published.
 pub(crate) fn abandon_published() {
-    CURRENT.store(Box::leak(Box::new(Published::new())), SeqCst);
+    place().store(Box::leak(Box::new(Published::new())), SeqCst);
 }
 
 /// The same with a table published in the new place, before the old one goes: for a fork child whose text has traps.
 pub(crate) fn inherit_published(sites: &'static [textpoke_core::Site], dir: textpoke_core::Direction) {
-    let place = Box::leak(Box::new(Published::new()));
+    let fresh = Box::leak(Box::new(Published::new()));
     // SAFETY: nobody else knows the place yet; the sites are static.
-    let fresh = unsafe { place.publish(sites, dir, core::ptr::null(), 0) };
-    debug_assert!(fresh.is_ok(), "nobody is inside a new place");
-    CURRENT.store(place, SeqCst);
+    let done = unsafe { fresh.publish(sites, dir, core::ptr::null(), 0) };
+    debug_assert!(done.is_ok(), "nobody is inside a new place");
+    place().store(fresh, SeqCst);
 }
 
 /// Whose SIGTRAP handler is installed.
@@ -61,24 +79,27 @@ pub(crate) enum Installed {
 }
 
 /// Asks the kernel.
-pub(crate) fn installed() -> Result<Installed> {
+pub(crate) fn installed(words: &Words) -> Result<Installed> {
     let action = current(SIGTRAP)?;
-    Ok(match () {
-        () if action.handler == on_sigtrap as *const () as usize => Installed::Ours,
-        () if CHAINED.load(SeqCst).is_null() => Installed::Never,
-        () => Installed::Replaced,
+    Ok(match words.handler.load(SeqCst) {
+        0 => Installed::Never,
+        ours if action.handler as u64 == ours => Installed::Ours,
+        _ => Installed::Replaced,
     })
 }
 
 /// Installs the handler for the first time. One caller at a time.
-pub(crate) fn install() -> Result {
+pub(crate) fn install(words: &Words) -> Result {
     let old = current(SIGTRAP)?;
     // The handler may run the moment it is installed.
     CHAINED.store(Box::leak(Box::new(old)), SeqCst);
     let restart = matches!(old.handler, SIG_DFL | SIG_IGN) || old.flags & SA_RESTART != 0;
     let action = Action::for_traps(on_sigtrap, restart);
     // SAFETY: the handler is async-signal-safe: see `on_sigtrap`.
-    unsafe { sys::rt_sigaction(SIGTRAP, &raw const action, core::ptr::null_mut()) }
+    unsafe { sys::rt_sigaction(SIGTRAP, &raw const action, core::ptr::null_mut()) }?;
+    words.place.store((&raw const CURRENT).addr() as u64, SeqCst);
+    words.handler.store(on_sigtrap as *const () as u64, SeqCst);
+    Ok(())
 }
 
 /// The action of a signal.
@@ -93,15 +114,15 @@ pub(crate) fn current(sig: i32) -> Result<Action> {
 unsafe extern "C" fn on_sigtrap(sig: i32, info: *mut Info, context: *mut UContext) {
     // SAFETY: the kernel's pointers into this thread's signal frame.
     let (info, context) = unsafe { (&mut *info, &mut *context) };
-    let mut place = published();
+    let mut place = own();
     // SAFETY: the frame is our own; the sites are the engine's callers' responsibility.
     while !unsafe { on_trap(place, info, context) } {
         // Tables move to another place only when a handler does not leave the old one.
-        if core::ptr::eq(place, published()) {
+        if core::ptr::eq(place, own()) {
             // SAFETY: as above.
             return unsafe { pass_on(sig, info, context) };
         }
-        place = published();
+        place = own();
     }
 }
 
@@ -112,7 +133,7 @@ unsafe extern "C" fn on_sigtrap(sig: i32, info: *mut Info, context: *mut UContex
 unsafe fn pass_on(sig: i32, info: &mut Info, context: &mut UContext) {
     if info.code != CODE_INT3 {
         // SAFETY: the caller's duty.
-        unsafe { on_coalesced_trap(published(), context) };
+        unsafe { on_coalesced_trap(own(), context) };
     }
     // SAFETY: the caller's duty; nothing is held here that a handler which never returns could keep.
     unsafe { chain(sig, info, context) };

@@ -22,6 +22,8 @@ mod inside;
 pub mod journal;
 pub mod live;
 #[cfg(feature = "std")]
+mod loaded;
+#[cfg(feature = "std")]
 mod lock;
 #[cfg(feature = "std")]
 pub mod maps;
@@ -39,6 +41,8 @@ pub mod text;
 mod threads;
 pub mod trap;
 pub mod ucontext;
+#[cfg(feature = "std")]
+pub mod words;
 
 pub use live::{Hooks, Live, Prefer};
 pub use range::{Prot, Range};

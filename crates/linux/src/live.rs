@@ -60,6 +60,7 @@ pub struct Live<'a, H> {
     dir: Direction,
     prefer: Prefer,
     counts: *const AtomicU32,
+    readable: bool,
     journal: Option<Journal>,
     writer: Writer<'a>,
     syncs: u32,
@@ -97,6 +98,7 @@ impl<'a, H: Hooks> Live<'a, H> {
             dir,
             prefer,
             counts: core::ptr::null(),
+            readable: false,
             journal: None,
             writer: Writer::Closed,
             syncs: 0,
@@ -106,6 +108,15 @@ impl<'a, H: Hooks> Live<'a, H> {
     /// Chooses the writer to try first; by default [`Prefer::ProcMem`] for one site and [`Prefer::Window`] for more.
     pub fn prefer(mut self, prefer: Prefer) -> Self {
         self.prefer = prefer;
+        self
+    }
+
+    /// Reads text by loads also where it is written otherwise.
+    ///
+    /// # Safety
+    /// All sites are mapped readable.
+    pub unsafe fn readable(mut self) -> Self {
+        self.readable = true;
         self
     }
 
@@ -147,7 +158,7 @@ impl<'a, H: Hooks> Live<'a, H> {
         if unit == Unit::Eight && !self.sites.iter().all(Site::in_one_word) {
             return Err(Cause::Unsupported);
         }
-        let narrow = unit <= ProcMem::GUARANTEES;
+        let narrow = unit <= ProcMem::GUARANTEES || self.sites.iter().all(|site| site.len() == 1);
         if self.prefer == Prefer::ProcMem
             && narrow
             && let Ok(mem) = self.proc_mem()
@@ -170,10 +181,24 @@ impl<'a, H: Hooks> Live<'a, H> {
     /// A writer that has shown on every page of every site that it can write there.
     fn proc_mem(&self) -> crate::sys::Result<ProcMem> {
         let mem = ProcMem::open()?;
+        if let [site] = self.sites
+            && self.readable
+            && site.addr / PAGE == (site.end() - 1) / PAGE
+        {
+            // The first store makes the page private, or fails and has changed nothing.
+            return Ok(mem);
+        }
         let mut claimed = 0;
         for addr in self.sites.iter().flat_map(|site| [site.addr, site.end() - 1]) {
             if addr >= claimed {
-                mem.claim(addr)?;
+                if self.readable {
+                    let mut byte = [0];
+                    peek(addr, &mut byte);
+                    // SAFETY: the same byte again harms nobody.
+                    unsafe { mem.store(addr, &byte) }?;
+                } else {
+                    mem.claim(addr)?;
+                }
                 claimed = (addr & !(PAGE - 1)) + PAGE;
             }
         }
@@ -186,8 +211,8 @@ impl<'a, H: Hooks> Live<'a, H> {
             let mut found = [0; textpoke_core::site::MAX_SITE];
             let found = &mut found[..expected.len()];
             match &self.writer {
-                Writer::ProcMem(mem) => mem.read(site.addr, found)?,
-                Writer::Window(_) => peek(site.addr, found),
+                Writer::ProcMem(mem) if !self.readable => mem.read(site.addr, found)?,
+                Writer::ProcMem(_) | Writer::Window(_) => peek(site.addr, found),
                 Writer::Closed => return Err(Cause::Unsupported),
             }
             if let Some(i) = (0..found.len()).find(|&i| found[i] != expected[i]) {
@@ -214,8 +239,10 @@ impl<'a, H: Hooks> Live<'a, H> {
                 match &self.writer {
                     // SAFETY: the window is open, and the step comes from a protocol.
                     Writer::Window(window) => unsafe { window.store(addr, write.bytes(), unit) },
-                    // SAFETY: as above.
-                    Writer::ProcMem(mem) if unit <= ProcMem::GUARANTEES => unsafe { mem.store(addr, write.bytes()) }?,
+                    Writer::ProcMem(mem) if unit <= ProcMem::GUARANTEES || write.len == 1 => {
+                        // SAFETY: as above.
+                        unsafe { mem.store(addr, write.bytes()) }?
+                    }
                     Writer::ProcMem(_) | Writer::Closed => return Err(Cause::Unsupported),
                 }
             }
@@ -285,7 +312,7 @@ impl<H: Hooks> Machine for Live<'_, H> {
 /// Reads text that others may be changing.
 fn peek(addr: u64, buf: &mut [u8]) {
     for (i, byte) in buf.iter_mut().enumerate() {
-        // SAFETY: inside the open window, so readable.
+        // SAFETY: inside the open window, or promised to be readable.
         *byte = unsafe { ((addr + i as u64) as *const u8).read_volatile() };
     }
 }

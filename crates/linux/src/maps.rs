@@ -15,6 +15,8 @@ pub struct Mapping {
     pub range: Range,
     /// Whether stores reach others who map the same object.
     pub shared: bool,
+    /// Where in the mapped file it begins; 0 if it is none.
+    pub offset: u64,
 }
 
 /// Why sites cannot be written.
@@ -77,11 +79,13 @@ fn parse(line: &str) -> Option<Mapping> {
     let (range, rest) = line.split_once(' ')?;
     let (start, end) = range.split_once('-')?;
     let [r, w, x, s, ..] = *rest.as_bytes() else { return None };
+    let offset = u64::from_str_radix(rest.split(' ').nth(1)?, 16).ok()?;
     let bit = |set: bool, bit: u32| if set { bit } else { 0 };
     let prot = bit(r == b'r', flags::PROT_READ) | bit(w == b'w', flags::PROT_WRITE) | bit(x == b'x', flags::PROT_EXEC);
     Some(Mapping {
         range: Range::new(u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?, Prot(prot)),
         shared: s == b's',
+        offset,
     })
 }
 
@@ -92,7 +96,8 @@ mod tests {
     #[test]
     fn a_line_is_a_mapping() {
         let line = "7f1c2a5e1000-7f1c2a60b000 r-xp 00001000 fe:00 12345   /usr/lib/x y.so";
-        let want = Mapping { range: Range::new(0x7f1c_2a5e_1000, 0x7f1c_2a60_b000, Prot::RX), shared: false };
+        let want =
+            Mapping { range: Range::new(0x7f1c_2a5e_1000, 0x7f1c_2a60_b000, Prot::RX), shared: false, offset: 0x1000 };
         assert_eq!(parse(line), Some(want));
         assert!(parse("1000-2000 rw-s 0 0 0").is_some_and(|m| m.shared && m.range.prot.writes()));
         assert_eq!(parse("nonsense"), None);
@@ -100,7 +105,7 @@ mod tests {
 
     #[test]
     fn sites_find_their_mappings() {
-        let map = |start, end, prot, shared| Mapping { range: Range::new(start, end, prot), shared };
+        let map = |start, end, prot, shared| Mapping { range: Range::new(start, end, prot), shared, offset: 0 };
         let all = [
             map(0x1000, 0x2000, Prot::RX, false),
             map(0x2000, 0x3000, Prot(flags::PROT_READ), false),

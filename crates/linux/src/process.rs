@@ -4,6 +4,7 @@ use core::cell::UnsafeCell;
 use core::sync::atomic::AtomicU32;
 use std::boxed::Box;
 use std::fmt;
+use std::time::{Duration, Instant};
 use std::vec::Vec;
 
 use textpoke_core::isa::X86_64;
@@ -13,6 +14,7 @@ use crate::fault::{Failing, Fault};
 use crate::handler::{self, Installed};
 use crate::inside::{self, Stacks};
 use crate::live::{Hooks, Live, Prefer};
+use crate::loaded;
 use crate::lock::{self, Guard};
 use crate::maps::{self, Unfit};
 use crate::range::Range;
@@ -23,9 +25,18 @@ use crate::sys::{self, Errno};
 use crate::table::Published;
 use crate::text::ProcMem;
 use crate::threads;
+use crate::words::Words;
 
 /// How long a thread may block SIGTRAP, and a handler stay in its table, before that counts as for good. Nanoseconds.
 const PATIENCE: u64 = 200_000_000;
+
+/// How long the answer that no thread blocks SIGTRAP is trusted by [`Held::batch`]. A thread that begins to right after
+/// it was looked at would not be seen either; and looking takes longer than a flip.
+const TRUST: Duration = Duration::from_millis(20);
+
+/// So many writes to `/proc/self/mem` cost what a window costs: reading `/proc/self/maps`, and two `mprotect` that
+/// interrupt the other CPUs.
+const SYSTEM_CALLS: usize = 48;
 
 /// Why nothing was patched, or not everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +125,8 @@ pub struct Extras {
     pub fault: Option<Fault>,
     /// Whether this is the self-test.
     watch: bool,
+    /// Whether text is mapped readable.
+    readable: bool,
 }
 
 impl Extras {
@@ -140,7 +153,12 @@ struct Unfinished {
 }
 
 struct Engine {
+    /// Registered, and `proc_mem` is known.
     ready: bool,
+    /// Whether a handler of ours was installed.
+    traps: bool,
+    /// When all threads could last take a trap.
+    could_trap: Option<Instant>,
     /// Whether `/proc/self/mem` writes to text; some kernels are configured not to.
     proc_mem: bool,
     unfinished: Option<Unfinished>,
@@ -150,12 +168,14 @@ struct Shared(UnsafeCell<Engine>);
 // SAFETY: only touched through `Held`, which holds the lock.
 unsafe impl Sync for Shared {}
 
-static ENGINE: Shared = Shared(UnsafeCell::new(Engine { ready: false, proc_mem: false, unfinished: None }));
+static ENGINE: Shared =
+    Shared(UnsafeCell::new(Engine { ready: false, traps: false, could_trap: None, proc_mem: false, unfinished: None }));
 
-/// The engine, locked.
-struct Held {
-    /// Declared for its drop, which unlocks.
-    _guard: Guard,
+/// The engine, locked: for several steps that nobody may come between. Unlocked when dropped.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Held {
+    guard: Guard,
 }
 
 impl Held {
@@ -164,26 +184,77 @@ impl Held {
         unsafe { &mut *ENGINE.0.get() }
     }
 
-    /// Locks the engine and puts in order what a fork, a panic or a failure left.
-    fn take() -> Result<Self, Error> {
-        let guard = lock::lock().map_err(|errno| Error::Setup("noticing forks (MADV_WIPEONFORK)", errno))?;
-        let forked = guard.forked;
-        let mut held = Self { _guard: guard };
-        if forked {
+    /// Locks the engine and puts in order what a fork, a panic or a failure left. With `traps`, the handler is installed.
+    pub fn take(traps: bool) -> Result<Self, Error> {
+        if traps {
+            loaded::stay();
+        }
+        let guard = lock::lock().map_err(|errno| Error::Setup("making the engine words", errno))?;
+        let renewed = guard.renewed;
+        let mut held = Self { guard };
+        if renewed {
             // The kernel's registration may not have come along.
             held.engine().ready = false;
             inside::give_back();
         }
         if !held.engine().ready {
             sync::register().map_err(|errno| Error::Setup("membarrier", errno))?;
-            if handler::installed().map_err(|errno| Error::Setup("rt_sigaction", errno))? == Installed::Never {
-                handler::install().map_err(|errno| Error::Setup("rt_sigaction", errno))?;
-            }
             held.engine().proc_mem = ProcMem::open().is_ok_and(|mem| mem.claim(text_of_ours()).is_ok());
             held.engine().ready = true;
         }
-        held.repair(forked)?;
+        if traps && !held.engine().traps {
+            held.trap()?;
+        }
+        held.repair(renewed)?;
+        held.guard.in_order();
         Ok(held)
+    }
+
+    /// Sees to it that a handler of ours is installed.
+    fn trap(&mut self) -> Result<(), Error> {
+        let words = self.guard.words;
+        let setup = |errno| Error::Setup("rt_sigaction", errno);
+        if handler::installed(words).map_err(setup)? == Installed::Never {
+            handler::install(words).map_err(setup)?;
+        }
+        self.engine().traps = true;
+        Ok(())
+    }
+
+    /// Makes the sites what their new bytes say, whatever mixture of the two forms stands there, trap bytes included.
+    ///
+    /// # Safety
+    /// As for [`Held::batch`]; the lock was taken with `traps`.
+    pub unsafe fn mend(&mut self, sites: &[Site]) -> Result<(), Error> {
+        Plan::<X86_64>::new(sites)?.trappable()?;
+        let (kind, dir) = (Kind::Breakpoint, Direction::Install);
+        let ranges = Box::leak(self.ranges(sites, kind, true)?.into_boxed_slice());
+        let batch = Unfinished { sites: Box::leak(Box::from(sites)), ranges, kind, dir };
+        match self.perform(batch, dir, Some(Run::finish(kind, dir)), &Extras::default()) {
+            (Verdict::Performed(_), _) => Ok(()),
+            (other, _) => Err(Error::Failed(other)),
+        }
+    }
+
+    /// What all copies of the library share.
+    pub fn words(&self) -> &'static Words {
+        self.guard.words
+    }
+
+    /// Performs a batch from old to new, as [`apply`] does. That nobody blocks SIGTRAP is looked up again when the last
+    /// time was [`TRUST`] ago.
+    ///
+    /// # Safety
+    /// As for [`apply`], all sites are mapped readable, and for a protocol with traps the lock was taken with `traps`.
+    pub unsafe fn batch(&mut self, sites: &[Site], kind: Kind) -> Result<Report, Error> {
+        let plan = checked(Plan::new(sites)?, kind)?;
+        if kind.traps() && self.engine().could_trap.is_none_or(|then| then.elapsed() > TRUST) {
+            can_trap(self.guard.words)?;
+            self.engine().could_trap = Some(Instant::now());
+        }
+        let extras = Extras { readable: true, ..Extras::default() };
+        // SAFETY: the caller's duties.
+        unsafe { self.apply(plan.sites(), kind, Direction::Install, &extras) }
     }
 
     fn repair(&mut self, forked: bool) -> Result<(), Error> {
@@ -215,13 +286,17 @@ impl Held {
         self.engine().unfinished = Some(batch);
         let hooks = InProcess::default();
         let plan = Plan::new(sites).expect("the caller checked the plan");
-        let prefer = if sites.len() == 1 && self.engine().proc_mem { Prefer::ProcMem } else { Prefer::Window };
+        let prefer = if ranges.is_empty() { Prefer::ProcMem } else { Prefer::Window };
         // SAFETY: 1. the duty of `apply`'s caller. 2. Read from /proc, or no window is used. 3. The handler is
         // installed. 4. The lock is held. 5. The sites are leaked unless the batch comes to an end.
         let mut live = unsafe { Live::new(plan, kind, dir, ranges, handler::published(), hooks) }.prefer(prefer);
         if let Some(counts) = extras.counts.filter(|counts| counts.len() >= sites.len()) {
             // SAFETY: static.
             live = unsafe { live.count_traps(counts.as_ptr()) };
+        }
+        if extras.readable {
+            // SAFETY: promised to `batch`.
+            live = unsafe { live.readable() };
         }
         let run = run.unwrap_or_else(|| live.run());
         let inner = &mut live;
@@ -254,7 +329,7 @@ impl Held {
     /// # Safety
     /// As for [`apply`]. If the protocol uses traps, the handler must be in place.
     unsafe fn apply(&mut self, sites: &[Site], kind: Kind, dir: Direction, extras: &Extras) -> Result<Report, Error> {
-        let ranges = Box::leak(self.ranges(sites, kind)?.into_boxed_slice());
+        let ranges = Box::leak(self.ranges(sites, kind, extras.readable)?.into_boxed_slice());
         let sites = Box::leak(Box::from(sites));
         match self.perform(Unfinished { sites, ranges, kind, dir }, dir, None, extras) {
             (Verdict::Performed(_), syncs) => Ok(Report { syncs }),
@@ -262,11 +337,16 @@ impl Held {
         }
     }
 
-    /// The ranges for a window, or none where no window is needed.
-    fn ranges(&mut self, sites: &[Site], kind: Kind) -> Result<Vec<Range>, Error> {
+    /// The ranges for a window, or none where no window is needed: a few sites that are written byte by byte.
+    ///
+    /// Sites of `known` text need no look at what is mapped there.
+    fn ranges(&mut self, sites: &[Site], kind: Kind, known: bool) -> Result<Vec<Range>, Error> {
+        let programs = [kind.program(Direction::Install), kind.program(Direction::Remove)];
+        let stores = |program: &[Step]| program.iter().filter(|step| matches!(step, Step::Store { .. })).count();
         let wide = |step: &Step| matches!(step, Step::Store { unit, .. } if *unit > ProcMem::GUARANTEES);
-        let wide = kind.program(Direction::Install).iter().chain(kind.program(Direction::Remove)).any(wide);
-        if sites.len() == 1 && !wide && self.engine().proc_mem {
+        let narrow = !programs.iter().any(|program| program.iter().any(wide)) || sites.iter().all(|site| site.len == 1);
+        let few = sites.len() == 1 || (known && sites.len() * stores(programs[0]) <= SYSTEM_CALLS);
+        if few && narrow && self.engine().proc_mem {
             return Ok(Vec::new());
         }
         let mappings = maps::read().map_err(|errno| Error::Setup("/proc/self/maps", errno))?;
@@ -333,8 +413,8 @@ impl Hooks for InProcess {
 /// # Errors
 /// [`Error::Setup`], [`Error::HandlerReplaced`], [`Error::SelfTest`], and [`Error::Unrepaired`] as [`apply`].
 pub fn prepare() -> Result<(), Error> {
-    let mut held = Held::take()?;
-    handler_in_place()?;
+    let mut held = Held::take(true)?;
+    handler_in_place(held.words())?;
     let blocked = sys::sigmask().map_err(|errno| Error::Setup("rt_sigprocmask", errno))?;
     let Some(site) = selftest::site().filter(|_| blocked & bit(SIGTRAP) == 0) else { return Ok(()) };
     let extras = Extras { watch: true, ..Extras::default() };
@@ -348,8 +428,8 @@ pub fn prepare() -> Result<(), Error> {
     Ok(())
 }
 
-fn handler_in_place() -> Result<(), Error> {
-    match handler::installed() {
+fn handler_in_place(words: &Words) -> Result<(), Error> {
+    match handler::installed(words) {
         Ok(Installed::Ours) => Ok(()),
         Ok(_) => Err(Error::HandlerReplaced),
         Err(errno) => Err(Error::Setup("rt_sigaction", errno)),
@@ -357,11 +437,8 @@ fn handler_in_place() -> Result<(), Error> {
 }
 
 /// Whether every thread can take a trap now: the handler is in place and nobody blocks SIGTRAP.
-///
-/// # Errors
-/// [`Error::HandlerReplaced`], [`Error::TrapBlocked`], [`Error::Setup`].
-pub fn can_trap() -> Result<(), Error> {
-    handler_in_place()?;
+fn can_trap(words: &Words) -> Result<(), Error> {
+    handler_in_place(words)?;
     match threads::blocker(SIGTRAP, PATIENCE) {
         Ok(None) => Ok(()),
         Ok(Some(tid)) => Err(Error::TrapBlocked(tid)),
@@ -398,17 +475,23 @@ pub unsafe fn apply(sites: &[Site], kind: Kind, dir: Direction) -> Result<Report
 /// As for [`apply`].
 #[doc(hidden)]
 pub unsafe fn apply_with(sites: &[Site], kind: Kind, dir: Direction, extras: &Extras) -> Result<Report, Error> {
-    let plan = Plan::<X86_64>::new(sites)?.suits(kind)?.plan();
+    let plan = checked(Plan::new(sites)?, kind)?;
     let traps = kind.traps();
-    if traps && sys::has_shadow_stack() && moves_the_stack(&plan) {
-        return Err(Error::ShadowStack);
-    }
-    let mut held = Held::take()?;
+    let mut held = Held::take(traps)?;
     if traps {
-        can_trap()?;
+        can_trap(held.words())?;
     }
     // SAFETY: the caller's duties.
     unsafe { held.apply(plan.sites(), kind, dir, extras) }
+}
+
+/// A plan that suits the protocol, and whose traps can be acted out here.
+fn checked(plan: Plan<'_, X86_64>, kind: Kind) -> Result<Plan<'_, X86_64>, Error> {
+    let plan = plan.suits(kind)?.plan();
+    if kind.traps() && moves_the_stack(&plan) && sys::has_shadow_stack() {
+        return Err(Error::ShadowStack);
+    }
+    Ok(plan)
 }
 
 /// Whether a trap of the plan would have to act as a CALL or RET.

@@ -157,8 +157,8 @@ impl Published {
 }
 
 fn wait_for(slot: &Slot, patience: u64) -> Result<(), StillUsed> {
-    // Handlers take about a microsecond when their thread runs, so that mostly the first look is enough.
-    for _ in 0..100 {
+    // Handlers take about a microsecond when their thread runs, and a nap is much longer.
+    for _ in 0..1000 {
         if slot.users.load(SeqCst) == 0 {
             return Ok(());
         }

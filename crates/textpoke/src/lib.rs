@@ -50,12 +50,19 @@
 //! before [`Patcher::new`], and keep getting their own traps.
 #![allow(unsafe_code, reason = "whoever names a site by its address promises what stands there")]
 
+#[cfg(any(feature = "log", feature = "tracing"))]
+mod adapters;
 mod batch;
 mod error;
+pub mod keys;
 mod patch;
 mod patcher;
 mod switch;
 
+#[cfg(feature = "log")]
+pub use adapters::log;
+#[cfg(feature = "tracing")]
+pub use adapters::tracing;
 pub use batch::{Batch, Installed};
 pub use error::Error;
 pub use patch::Patch;
@@ -63,4 +70,4 @@ pub use patcher::Patcher;
 pub use switch::{Switch, Target};
 pub use textpoke_core::{PlanError, Refusal, Verdict};
 #[doc(hidden)]
-pub use {textpoke_core as core, textpoke_linux as linux};
+pub use {textpoke_core as core, textpoke_keys as __keys, textpoke_linux as linux};

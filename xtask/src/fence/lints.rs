@@ -22,6 +22,8 @@ pub fn check(files: &[SourceFile]) -> Vec<Violation> {
             }
             // A workspace of its own, all of it unsafe by nature.
             "agent/Cargo.toml" => require(file, &REQUIRED, &mut found),
+            // Programs of a test, which are built as others would build theirs.
+            path if is_member(path) && is_root(&file.text) => require(file, &REQUIRED, &mut found),
             path if is_member(path) && !inherits(&file.text) => {
                 found.push(Violation::new(file, 0, "add `[lints]` with `workspace = true`"));
             }
@@ -33,6 +35,10 @@ pub fn check(files: &[SourceFile]) -> Vec<Violation> {
 
 fn is_member(path: &str) -> bool {
     path == "xtask/Cargo.toml" || (path.starts_with("crates/") && path.ends_with("/Cargo.toml"))
+}
+
+fn is_root(manifest: &str) -> bool {
+    manifest.lines().any(|line| line.trim() == "[workspace]")
 }
 
 fn require(file: &SourceFile, settings: &[&str], found: &mut Vec<Violation>) {

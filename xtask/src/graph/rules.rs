@@ -7,21 +7,24 @@ use std::collections::BTreeMap;
 ///
 /// The chain `core <- cpu <- {linux, bare} <- textpoke` may be shortened: a crate may name the types
 /// of everything below it on the chain.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("core", &[]),
     ("trace", &[]),
     ("workload", &[]),
     ("cpu", &["core"]),
+    // What a site is and which bytes it gets is the same in a process and in a kernel, so below both.
+    ("keys", &["core"]),
     ("linux", &["core", "cpu"]),
     ("bare", &["core", "cpu"]),
-    ("textpoke", &["core", "cpu", "linux", "bare"]),
+    ("textpoke", &["core", "cpu", "keys", "linux", "bare"]),
     ("model", &["core"]),
     ("analyze", &["core"]),
     // Runs what the checker explores on the live machine, and compares: it must know both.
     ("litmus", &["core", "cpu", "linux", "model"]),
     ("agent", &["core", "trace", "linux"]),
-    ("attach", &["core", "trace", "linux"]),
-    ("cli", &["core", "textpoke", "analyze", "attach", "trace", "model", "workload", "litmus"]),
+    // Flips keys of another process, whose tables it reads.
+    ("attach", &["core", "keys", "trace", "linux"]),
+    ("cli", &["core", "keys", "textpoke", "analyze", "attach", "trace", "model", "workload", "litmus"]),
 ];
 
 /// Further arrows of tests, examples and benchmarks only, with the reason.
@@ -36,7 +39,7 @@ const DEV_ARROWS: [(&str, &str); 4] = [
 ];
 
 /// Crates that live in a kernel or inside somebody else's process: they bring nothing along.
-const NOTHING_FOREIGN: [&str; 6] = ["core", "cpu", "linux", "bare", "trace", "agent"];
+const NOTHING_FOREIGN: [&str; 7] = ["core", "cpu", "keys", "linux", "bare", "trace", "agent"];
 
 /// The automation stands outside; it may use what it likes except the project itself.
 const AUTOMATION: &str = "xtask";
