@@ -55,6 +55,8 @@ pub enum Error {
     Unresponsive(i32),
     /// The sidecar did not answer.
     SidecarLost,
+    /// Its engine is locked all the time; the holder's thread id as the process sees it.
+    Locked(i32, u32),
     /// A thread stayed in code that was to be removed.
     Inside(u64),
     /// The agent image cannot be used.
@@ -136,6 +138,12 @@ impl fmt::Display for Error {
             Self::Batch(verdict) => write!(f, "patching ended in {verdict:?}; run: textpoke repair PID"),
             Self::SidecarLost => {
                 f.write_str("the helper process in the target stopped answering; run: textpoke repair PID")
+            }
+            Self::Locked(pid, by) => {
+                write!(
+                    f,
+                    "thread {by} of process {pid} has been changing code for seconds, and lives (is it stopped?); try again"
+                )
             }
             Self::Inside(addr) => write!(f, "a thread stays in the code at {addr:#x}; try again when it has moved on"),
             Self::Image(what) => write!(f, "the built-in agent cannot be used ({what}); rebuild textpoke"),

@@ -198,6 +198,23 @@ impl Embryo {
         self.table
     }
 
+    /// Maps a page of code of ours.
+    pub fn map_code(&mut self, keeper: &mut Keeper, at: u64, code: &[u8]) -> Result<(), Error> {
+        let (_, flags) = PRIVATE_FIXED;
+        self.map(keeper, at, page_up(code.len() as u64), (libc::PROT_READ | libc::PROT_EXEC, flags), 0, NO_FILE)?;
+        poke(keeper, at, code)
+    }
+
+    /// Runs code of ours that ends with a harmless system call, with these values in RDI, RSI and RDX; the answer is R8.
+    pub fn execute(&mut self, keeper: &mut Keeper, at: u64, args: [u64; 3]) -> Result<u64, Error> {
+        self.remote.execute(keeper, at, args)
+    }
+
+    /// Performs one system call; `what` names it.
+    pub fn call(&mut self, keeper: &mut Keeper, what: &'static str, number: i64, args: [u64; 6]) -> Result<u64, Error> {
+        self.remote.call(keeper, what, number, args)
+    }
+
     fn create_memory(&mut self, keeper: &mut Keeper) -> Result<u64, Error> {
         const NAME: &[u8] = b"textpoke\0";
         const MFD_EXEC: u64 = 0x10;

@@ -6,7 +6,7 @@
 //! neither stops nor interrupts them, so that a trap byte is seen by us first whoever runs into it, also a thread that
 //! blocks the trap signal.
 //!
-//! Reading order: [`session`], [`keeper`], [`inject`], [`quiesce`].
+//! Reading order: [`session`], [`keeper`], [`inject`], [`quiesce`]; then [`keys`].
 #![allow(unsafe_code, reason = "ptrace, remote system calls and shared mappings cannot be had without it")]
 
 pub mod clock;
@@ -14,6 +14,7 @@ pub mod error;
 pub mod image;
 pub mod inject;
 pub mod keeper;
+pub mod keys;
 pub mod launch;
 pub mod place;
 pub mod plan;

@@ -15,25 +15,13 @@ pub fn check(pid: i32) -> Result<(), Error> {
     if pid == me {
         return Err(Error::Myself);
     }
-    let status = match proc::status(pid) {
-        Ok(status) => status,
-        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Err(Error::Denied(pid)),
-        Err(_) => return Err(Error::NoSuchProcess(pid)),
-    };
-    if status.tgid != pid {
-        return Err(Error::IsThread(pid, status.tgid));
-    }
-    match status.state {
-        'Z' | 'X' => return Err(Error::Zombie(pid)),
-        'T' => return Err(Error::Stopped(pid)),
-        _ => {}
+    let status = exists(pid)?;
+    if status.state == 'T' {
+        return Err(Error::Stopped(pid));
     }
     if status.tracer != 0 {
         let name = proc::status(status.tracer).map(|s| s.name).unwrap_or_default();
         return Err(Error::Traced(pid, status.tracer, name));
-    }
-    if !status.has_memory {
-        return Err(Error::NoMemory(pid));
     }
     program(pid)?;
     for tid in proc::threads(pid).map_err(|_| Error::Gone(pid))? {
@@ -42,6 +30,22 @@ pub fn check(pid: i32) -> Result<(), Error> {
         }
     }
     features(pid)
+}
+
+/// The status of a process that is one, has not ended, and has memory.
+pub fn exists(pid: i32) -> Result<proc::Status, Error> {
+    let status = match proc::status(pid) {
+        Ok(status) => status,
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Err(Error::Denied(pid)),
+        Err(_) => return Err(Error::NoSuchProcess(pid)),
+    };
+    if status.tgid != pid {
+        return Err(Error::IsThread(pid, status.tgid));
+    }
+    if matches!(status.state, 'Z' | 'X') {
+        return Err(Error::Zombie(pid));
+    }
+    if status.has_memory { Ok(status) } else { Err(Error::NoMemory(pid)) }
 }
 
 /// Whether the process runs a program of the kind that can be traced.

@@ -123,6 +123,9 @@ impl Remains {
             0 => return Ok(Vec::new()),
             _ => return Err(damaged("is of another version")),
         }
+        if word(start + std::mem::offset_of!(Control, of_keys) as u64)? as u32 == 1 {
+            return Ok(Vec::new());
+        }
         let journal = start + size_of::<Control>().next_multiple_of(PAGE) as u64;
         let field = |offset: usize| word(journal + offset as u64);
         // All zeros before the first batch.
@@ -197,6 +200,10 @@ pub fn regions(keeper: &Keeper, image: &Image, home: u64, data: Option<(u64, u64
 pub fn check(pid: i32, maps: &[Mapping]) -> Result<Vec<(u64, u64)>, Error> {
     let remains = find(maps);
     if remains.data.is_none() {
+        // What is unnamed may be the list of changes of a flip that was killed.
+        if crate::keys::need_order(pid, maps) {
+            return Err(Error::LeftOver(pid));
+        }
         return Ok([remains.text, remains.private].concat());
     }
     match remains.users(pid).first() {

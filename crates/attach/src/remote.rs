@@ -95,37 +95,59 @@ impl Remote {
             regs.rsp = stack;
             regs.rax = number as u64;
             [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9] = args;
-            // Not inside a system call, so that the kernel has nothing to restart.
-            regs.orig_rax = u64::MAX;
-            ptrace::set_regs(self.tid, &regs).map_err(lost)?;
-            let mut entered = false;
-            let mut signal = 0;
-            loop {
-                ptrace::cont_to_syscall(self.tid, signal).map_err(lost)?;
-                signal = 0;
-                match keeper.next_event(self.tid)? {
-                    Event::Syscall if entered => break,
-                    Event::Syscall => entered = true,
-                    Event::Child(_) => on_child(ptrace::event_message(self.tid).map_err(lost)? as i32),
-                    Event::Ended => return Err(Error::Gone(keeper.pid())),
-                    // All signals are blocked that can be. SIGSTOP takes effect at once, so that a SIGCONT that follows
-                    // ends it, and meanwhile this thread works on.
-                    Event::Signal(arrived) => signal = arrived,
-                    Event::GroupStop(_) => self.group_stop = true,
-                    Event::Stop => self.group_stop = false,
-                    // The thread's number is another's by now, and its registers are those of a new program.
-                    Event::Exec => {
-                        keeper.handle(self.tid, Event::Exec)?;
-                        return Err(Error::Execed(keeper.pid()));
-                    }
-                }
-            }
-            let answer = ptrace::regs(self.tid).map_err(lost)?.rax as i64;
+            let answer = self.run_to_call(keeper, regs, &mut on_child)?.rax as i64;
             // A stop signal came in between: as if the call had not been made.
             if !matches!(answer, RESTARTSYS | RESTARTNOINTR | RESTARTNOHAND | RESTART_RESTARTBLOCK | EINTR) {
                 return Ok(answer);
             }
         }
+    }
+
+    /// Runs code of ours that ends with a harmless system call, with these values in RDI, RSI and RDX; the answer is R8.
+    pub fn execute(&mut self, keeper: &mut Keeper, at: u64, args: [u64; 3]) -> Result<u64, Error> {
+        let mut regs = self.saved;
+        regs.rip = at;
+        [regs.rdi, regs.rsi, regs.rdx] = args;
+        Ok(self.run_to_call(keeper, regs, &mut |_| {})?.r8)
+    }
+
+    /// Lets the thread run from these registers through the first system call that it comes to.
+    fn run_to_call(
+        &mut self,
+        keeper: &mut Keeper,
+        mut regs: Regs,
+        on_child: &mut dyn FnMut(i32),
+    ) -> Result<Regs, Error> {
+        // Not inside a system call, so that the kernel has nothing to restart.
+        regs.orig_rax = u64::MAX;
+        ptrace::set_regs(self.tid, &regs).map_err(lost)?;
+        let mut entered = false;
+        let mut signal = 0;
+        loop {
+            ptrace::cont_to_syscall(self.tid, signal).map_err(lost)?;
+            signal = 0;
+            match keeper.next_event(self.tid)? {
+                Event::Syscall if entered => break,
+                Event::Syscall => entered = true,
+                Event::Child(_) => on_child(ptrace::event_message(self.tid).map_err(lost)? as i32),
+                Event::Ended => return Err(Error::Gone(keeper.pid())),
+                // The program unmapped what the code works on.
+                Event::Signal(libc::SIGSEGV | libc::SIGBUS) if !entered => {
+                    return Err(Error::Damaged("memory of the process vanished meanwhile; try again".to_owned()));
+                }
+                // All signals are blocked that can be. SIGSTOP takes effect at once, so that a SIGCONT that follows
+                // ends it, and meanwhile this thread works on.
+                Event::Signal(arrived) => signal = arrived,
+                Event::GroupStop(_) => self.group_stop = true,
+                Event::Stop => self.group_stop = false,
+                // The thread's number is another's by now, and its registers are those of a new program.
+                Event::Exec => {
+                    keeper.handle(self.tid, Event::Exec)?;
+                    return Err(Error::Execed(keeper.pid()));
+                }
+            }
+        }
+        ptrace::regs(self.tid).map_err(lost)
     }
 
     /// Performs one system call and turns its error into ours; `what` names it.

@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::image::Image;
 use crate::inject::{Embryo, borrow_thread, unmap};
 use crate::keeper::{Keeper, hold};
+use crate::keys;
 use crate::place;
 use crate::preflight;
 use crate::proc;
@@ -48,7 +49,8 @@ pub fn repair(pid: i32, agent: &[u8]) -> Result<Repaired, Error> {
             users => end_sidecars(pid, users)?,
         }
     };
-    if remains.is_empty() {
+    let need_order = keys::need_order(pid, &proc::maps(pid).map_err(|_| Error::Gone(pid))?);
+    if remains.is_empty() && !need_order {
         return Ok(Repaired::default());
     }
     hold(pid, |keeper| {
@@ -59,11 +61,17 @@ pub fn repair(pid: i32, agent: &[u8]) -> Result<Repaired, Error> {
         let layout = Layout::new(1, 1, textpoke_trace::layout::MIN_RING_BYTES).ok_or(Error::SidecarLost)?;
         let mut parent = borrow_thread(keeper)?;
         let maps = proc::maps(pid).map_err(|_| Error::Gone(pid))?;
-        let born = Embryo::conceive(keeper, &mut parent, &layout, place::private(&maps)?.1);
+        let (code, table) = place::private(&maps)?;
+        let born = Embryo::conceive(keeper, &mut parent, &layout, table);
         parent.give_back(keeper)?;
         let mut embryo = born?;
         embryo.register_membarrier(keeper)?;
         let mut repaired = Repaired { sites: damaged, ..Repaired::default() };
+        if need_order {
+            let put = keys::put_in_order(keeper, embryo, code)?;
+            embryo = put.0;
+            repaired.sites += put.1;
+        }
         // Also text that looks right: the dead patcher may have stored the last old byte and not have synchronised, and a
         // thread may have a trap pending (docs/protocols/undo.md).
         if !sites.is_empty() {

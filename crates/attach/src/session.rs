@@ -1,6 +1,7 @@
 //! One attachment, from the first look at a process to its release.
 
 use std::fs::File;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use textpoke_core::{Cause, Direction, Kind, Reason, Site, Verdict};
@@ -17,6 +18,7 @@ use crate::preflight;
 use crate::proc::{self, Mapping};
 use crate::quiesce::{Forbidden, await_no_trap_pending, await_none_inside};
 use crate::remains;
+use crate::remote::Remote;
 use crate::rings::Rings;
 use crate::shared::Shared;
 
@@ -125,6 +127,29 @@ impl Session {
         let Compiled { areas, sites, numbers, refused } = compiled;
         let layout = Layout::new(sites.len().max(1), options.rings, options.ring_bytes)
             .ok_or(Error::Unsupported("too many sites or rings, or a ring size that is not a power of two"))?;
+        let (mut session, parent) = Self::settle(keeper, launched, image, &areas, sites, layout, maps)?;
+        (session.refused, session.leftovers) = (refused, leftovers);
+        session.install(keeper, numbers)?;
+        // Only now: what is recorded while half of the sites are in place cannot be understood, and nobody reads it yet.
+        session.rings.shared().switch_probes_on();
+        if let Some(parent) = parent {
+            // SAFETY: a signal to the process that we hold.
+            unsafe { libc::kill(keeper.pid(), libc::SIGCONT) };
+            parent.give_back(keeper)?;
+        }
+        Ok(session)
+    }
+
+    /// A sidecar that is ready for orders, and the borrowed thread if it is not given back yet.
+    fn settle(
+        keeper: &mut Keeper,
+        launched: bool,
+        image: &Image,
+        areas: &[(Area, Vec<u8>)],
+        sites: Vec<Site>,
+        layout: Layout,
+        maps: &[Mapping],
+    ) -> Result<(Self, Option<Remote>), Error> {
         let (local, table) = place::private(maps)?;
         let text_bytes: u64 = areas.iter().map(|(a, _)| a.len).sum();
         let mut regions = Regions {
@@ -145,7 +170,7 @@ impl Session {
         let parent = if launched { Some(parent) } else { parent.give_back(keeper).map(|()| None)? };
         let mut embryo = born?;
         let sidecar = embryo.tid();
-        let equipped = Self::equip(keeper, &mut embryo, &mut regions, image, &areas, &sites, &ranges);
+        let equipped = Self::equip(keeper, &mut embryo, &mut regions, image, areas, &sites, &ranges);
         let (shared, life) = match equipped {
             Ok(done) => done,
             Err(e) => return Err(embryo.abandon(keeper, e)),
@@ -160,10 +185,10 @@ impl Session {
             sidecar,
             regions,
             sites,
-            refused,
+            refused: Vec::new(),
             rings,
             originals,
-            leftovers,
+            leftovers: Vec::new(),
             handler,
             restorer: home + image.restorer(),
             image_len: image.len() as u64,
@@ -179,15 +204,39 @@ impl Session {
             }
             _ => return Err(Error::SidecarLost),
         }
-        session.install(keeper, numbers)?;
-        // Only now: what is recorded while half of the sites are in place cannot be understood, and nobody reads it yet.
-        session.rings.shared().switch_probes_on();
-        if let Some(parent) = parent {
-            // SAFETY: a signal to the process that we hold.
-            unsafe { libc::kill(keeper.pid(), libc::SIGCONT) };
-            parent.give_back(keeper)?;
-        }
+        Ok((session, parent))
+    }
+
+    /// A sidecar that changes these sites of keys, ascending, by traps: without probes, and nothing is removed in the end.
+    pub(crate) fn of_keys(keeper: &mut Keeper, image: &Image, sites: &[Site]) -> Result<Self, Error> {
+        let maps = proc::maps(keeper.pid()).map_err(|_| Error::Gone(keeper.pid()))?;
+        let layout = Layout::new(sites.len(), 1, textpoke_trace::layout::MIN_RING_BYTES)
+            .ok_or(Error::Unsupported("too many sites at once; flip fewer keys"))?;
+        let len = page_up(image.len() as u64);
+        let addr = place::near(&maps, sites[0].addr, sites[0].end(), len)?;
+        let mut bytes = image.at(addr).map_err(|e| Error::Image(e.to_string()))?;
+        bytes.resize(len as usize, 0xcc);
+        let areas = [(Area { addr, len, offset: 0 }, bytes)];
+        let (session, _) = Self::settle(keeper, false, image, &areas, sites.to_vec(), layout, &maps)?;
+        session.rings.shared().control().of_keys.store(1, Relaxed);
         Ok(session)
+    }
+
+    /// The sidecar's process.
+    pub(crate) fn sidecar(&self) -> i32 {
+        self.sidecar
+    }
+
+    /// Changes the sites of keys. From then on the sidecar does not put them back should we be killed.
+    pub(crate) fn change_keys(&mut self, keeper: &mut Keeper) -> Result<Verdict, Error> {
+        let verdict = self.batch(keeper, Kind::Breakpoint, Direction::Install)?;
+        self.rings.shared().control().batch_count.store(0, Relaxed);
+        Ok(verdict)
+    }
+
+    /// Ends the sidecar.
+    pub(crate) fn end(mut self, keeper: &mut Keeper) -> Result<(), Error> {
+        self.take_down(keeper).map(drop)
     }
 
     /// Installs the plan. A site that a thread stays inside (it sleeps in a signal handler that caught it there) is left
@@ -197,7 +246,7 @@ impl Session {
             if self.sites.is_empty() {
                 return Ok(());
             }
-            match self.batch(keeper, Direction::Install)? {
+            match self.batch(keeper, Kind::Displace, Direction::Install)? {
                 Verdict::Performed(Direction::Install) => {
                     if keeper.action_was_reset() {
                         // Only needed should the tracer be killed: no reason to give up.
@@ -291,7 +340,7 @@ impl Session {
         let (stays, verified, traps) = hold(pid, |keeper| {
             keeper.set_changed(&self.sites);
             if !self.sites.is_empty() {
-                let verdict = self.batch(keeper, Direction::Remove)?;
+                let verdict = self.batch(keeper, Kind::Displace, Direction::Remove)?;
                 if verdict != Verdict::Performed(Direction::Remove) {
                     return Err(Error::Removal(verdict));
                 }
@@ -310,10 +359,10 @@ impl Session {
     }
 
     /// Performs one batch over all sites, answering the sidecar's questions meanwhile.
-    fn batch(&mut self, keeper: &mut Keeper, dir: Direction) -> Result<Verdict, Error> {
+    fn batch(&mut self, keeper: &mut Keeper, kind: Kind, dir: Direction) -> Result<Verdict, Error> {
         keeper.set_table(Some((self.sites.clone(), dir)));
         self.rings.shared().say(ToSidecar::Batch {
-            kind: Kind::Displace.to_raw(),
+            kind: kind.to_raw(),
             dir: dir.to_raw(),
             first: 0,
             count: self.sites.len() as u64,

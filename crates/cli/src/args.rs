@@ -30,6 +30,7 @@ Examples:
   textpoke report t
   textpoke flame t -o flame.svg
   textpoke export t --perfetto trace.perfetto      open it at https://ui.perfetto.dev
+  textpoke keys 1234 enable VERBOSE                flip a static key of a running program
   textpoke check --all                             why patching running code is safe, and when it is not
   textpoke litmus                                  the same on this machine's CPUs
 
@@ -68,6 +69,9 @@ pub enum Verb {
     /// Show what a trace holds and how it was made
     #[command(after_help = after(cmd::info::EXAMPLES))]
     Info(cmd::info::Args),
+    /// List the static keys of a running program, and flip them
+    #[command(after_help = after(cmd::keys::EXAMPLES))]
+    Keys(cmd::keys::Args),
     /// Restore the code of a program whose tracer was killed
     #[command(after_help = after(cmd::repair::EXAMPLES))]
     Repair(cmd::repair::Args),

@@ -9,6 +9,7 @@ pub mod data;
 pub mod error;
 pub mod export;
 pub mod flame;
+pub mod keys;
 pub mod litmus;
 pub mod live;
 pub mod names;
@@ -57,6 +58,7 @@ pub fn run() -> ExitCode {
         Verb::Flame(args) => done(cmd::flame::run(args)),
         Verb::Export(args) => done(cmd::export::run(args)),
         Verb::Info(args) => done(cmd::info::run(args)),
+        Verb::Keys(args) => done(cmd::keys::run(args)),
         Verb::Repair(args) => done(cmd::repair::run(args)),
         Verb::Check(args) => cmd::check::run(args),
         Verb::Litmus(args) => cmd::litmus::run(args),

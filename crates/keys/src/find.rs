@@ -76,12 +76,13 @@ fn note(memory: &mut impl Memory, start: u64, size: u64) -> Option<Note> {
     let mut at = 0;
     while at + 12 <= size {
         let mut head = [0; 12];
-        if !memory.read(start + at, &mut head) {
+        if !memory.read(start.wrapping_add(at), &mut head) {
             return None;
         }
         let (name, desc) = (u64::from(word(&head, 0)), u64::from(word(&head, 4)));
         let padded = |len: u64| len.div_ceil(4) * 4;
-        let (name_at, desc_at) = (start + at + 12, start + at + 12 + padded(name));
+        let name_at = start.wrapping_add(at + 12);
+        let desc_at = name_at.wrapping_add(padded(name));
         let mut owner = [0; NOTE_OWNER.len()];
         if name == owner.len() as u64
             && desc >= DESC_SIZE as u64

@@ -42,6 +42,8 @@ pub struct Control {
     pub report: Report,
     /// How many of [`batches`](Self::batches) are installed.
     pub batch_count: AtomicU32,
+    /// 1: the sites are those of keys, whose own tables say what stands there; the journal is not for repairing.
+    pub of_keys: AtomicU32,
     /// Installed batches in the order of their installation: they are removed from the last to the first.
     pub batches: [Batch; MAX_BATCHES],
     /// The text in which sites lie: what may be made writable, and how it was.

@@ -28,7 +28,9 @@ const ARROWS: [(&str, &[&str]); 14] = [
 ];
 
 /// Further arrows of tests, examples and benchmarks only, with the reason.
-const DEV_ARROWS: [(&str, &str); 4] = [
+const DEV_ARROWS: [(&str, &str); 5] = [
+    // Keys are flipped from outside while a program flips them itself.
+    ("attach", "textpoke"),
     // End-to-end tests and the benchmark need plans of real programs, and something to attach to.
     ("attach", "analyze"),
     ("attach", "workload"),

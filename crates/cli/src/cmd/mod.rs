@@ -5,6 +5,7 @@ pub mod demo;
 pub mod export;
 pub mod flame;
 pub mod info;
+pub mod keys;
 pub mod litmus;
 pub mod record;
 pub mod repair;

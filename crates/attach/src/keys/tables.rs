@@ -1,0 +1,280 @@
+//! Reading the keys and sites of a process from outside, without stopping it.
+//!
+//! Everything that is read was written by somebody else, who may mean harm: each number is checked before it is used, each
+//! address before it is believed, and what makes no sense is left out and told.
+
+use textpoke_keys::abi::{CLOSING, ENTRY_SIZE, Entry, KEY_SIZE, Kind, NO_INDEX, Note, OBJECT_STATE};
+use textpoke_keys::find::{self, Memory, Segment};
+
+use crate::proc::Mapping;
+
+/// Most keys of a process.
+const MOST_KEYS: usize = 1 << 20;
+/// Most sites of a process.
+const MOST_SITES: usize = 1 << 22;
+/// Most bytes of a name.
+const MOST_TEXT: u32 = 4096;
+/// Most program headers of an object, as [`find::object`] has it.
+const MOST_SEGMENTS: usize = 256;
+
+/// A mapped program or library that has keys or sites.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// Its path as the process sees it.
+    pub path: String,
+    /// Its tables.
+    pub note: Note,
+    /// Its parts.
+    pub segments: Vec<Segment>,
+    /// It is about to be unmapped: nobody touches its sites any more.
+    pub closing: bool,
+}
+
+/// A key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Its address in the process.
+    pub at: u64,
+    /// Whose it is: index in [`Tables::objects`].
+    pub object: usize,
+    /// What it is.
+    pub kind: Kind,
+    /// Bytes of the value.
+    pub width: u8,
+    /// How many have a branch on.
+    pub count: u32,
+    /// What every thread acts on.
+    pub value: u64,
+    /// What the sites of the file hold.
+    pub initial: u64,
+    /// `crate::module::NAME`; no control characters.
+    pub name: String,
+    /// Source file; no control characters.
+    pub file: String,
+    /// Line in it, from 1.
+    pub line: u32,
+    /// Position in an array.
+    pub index: Option<u32>,
+    /// The sites, of all objects that are not about to be unmapped.
+    pub sites: Vec<Entry>,
+}
+
+impl Key {
+    /// The name, with the position in the array: `demo::FEATURES[3]`.
+    #[must_use]
+    pub fn full_name(&self) -> String {
+        self.index.map_or_else(|| self.name.clone(), |index| format!("{}[{index}]", self.name))
+    }
+}
+
+/// What a process has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tables {
+    /// Where keys and sites are, in the order of their addresses.
+    pub objects: Vec<Object>,
+    /// In the order of their addresses.
+    pub keys: Vec<Key>,
+    /// What was left out, for a person.
+    pub faults: Vec<String>,
+}
+
+impl Tables {
+    /// Reads what the mapped objects say.
+    pub fn read(memory: &mut impl Memory, maps: &[Mapping]) -> Self {
+        let mut tables = Self::default();
+        let map = Map(maps);
+        let mut segments = [Segment { start: 0, end: 0, flags: 0 }; MOST_SEGMENTS];
+        for first in maps.iter().filter(|m| m.offset == 0 && m.inode != 0) {
+            let Some((note, count)) = find::object(memory, first.start, &mut segments) else { continue };
+            let segments = segments[..count].to_vec();
+            let path = printable(&first.path);
+            // A file that is mapped for reading has its tables elsewhere than a loaded one.
+            if !map.is_loaded(&segments) {
+                continue;
+            }
+            match checked(&note, &segments, &map) {
+                Err(what) => tables.faults.push(format!("{path}: {what}; left out")),
+                Ok(()) => {
+                    let mut state = [0; 4];
+                    let closing = memory.read(note.object.wrapping_add(OBJECT_STATE), &mut state)
+                        && u32::from_le_bytes(state) == CLOSING;
+                    tables.objects.push(Object { path, note, segments, closing });
+                }
+            }
+        }
+        tables.read_keys(memory, &map);
+        tables.read_sites(memory, &map);
+        tables
+    }
+
+    /// The key at an address.
+    #[must_use]
+    pub fn key_at(&self, at: u64) -> Option<&Key> {
+        self.keys.binary_search_by_key(&at, |key| key.at).ok().map(|i| &self.keys[i])
+    }
+
+    fn read_keys(&mut self, memory: &mut impl Memory, map: &Map<'_>) {
+        for object in 0..self.objects.len() {
+            let Object { note, path, .. } = &self.objects[object];
+            let (start, end) = note.keys;
+            let mut bad = 0;
+            let Some(bytes) = table(memory, start, end, MOST_KEYS.saturating_sub(self.keys.len()), KEY_SIZE) else {
+                self.faults.push(format!("{path}: its keys cannot be read, or are more than {MOST_KEYS}; left out"));
+                continue;
+            };
+            for (i, bytes) in bytes.chunks_exact(KEY_SIZE).enumerate() {
+                match read_key(memory, map, bytes, start + (i * KEY_SIZE) as u64, object) {
+                    Some(key) => self.keys.push(key),
+                    None => bad += 1,
+                }
+            }
+            if bad > 0 {
+                self.faults.push(format!("{path}: {bad} keys that make no sense, or are just being loaded; left out"));
+            }
+        }
+        self.keys.sort_by_key(|key| key.at);
+        self.keys.dedup_by_key(|key| key.at);
+    }
+
+    fn read_sites(&mut self, memory: &mut impl Memory, map: &Map<'_>) {
+        let mut room = MOST_SITES;
+        for object in self.objects.iter().filter(|object| !object.closing) {
+            let (start, end) = object.note.sites;
+            let path = &object.path;
+            let Some(bytes) = table(memory, start, end, room, ENTRY_SIZE) else {
+                self.faults.push(format!("{path}: its sites cannot be read, or are more than {MOST_SITES}; left out"));
+                continue;
+            };
+            room -= bytes.len() / ENTRY_SIZE;
+            let mut bad = 0;
+            for (i, bytes) in bytes.as_chunks::<ENTRY_SIZE>().0.iter().enumerate() {
+                let entry = Entry::read(bytes, start + (i * ENTRY_SIZE) as u64);
+                let owner = entry.and_then(|entry| {
+                    let mut slot = [0; 8];
+                    let fits = fits(&entry)
+                        && map.has(entry.code, u64::from(entry.len), libc::PROT_EXEC)
+                        && memory.read(entry.slot, &mut slot);
+                    let key = entry.key(u64::from_le_bytes(slot));
+                    let at = self.keys.binary_search_by_key(&key, |key| key.at).ok()?;
+                    (fits && self.keys[at].kind == entry.kind).then_some((entry, at))
+                });
+                match owner {
+                    Some((entry, at)) => self.keys[at].sites.push(entry),
+                    None => bad += 1,
+                }
+            }
+            if bad > 0 {
+                self.faults.push(format!("{path}: {bad} sites that make no sense, or are just being loaded; left out"));
+            }
+        }
+    }
+}
+
+/// The bytes of a table that [`checked`] let pass, if there are not too many entries.
+fn table(memory: &mut impl Memory, start: u64, end: u64, most: usize, size: usize) -> Option<Vec<u8>> {
+    let len = usize::try_from(end.checked_sub(start)?).ok()?;
+    if len / size > most {
+        return None;
+    }
+    let mut bytes = vec![0; len];
+    (len == 0 || memory.read(start, &mut bytes)).then_some(bytes)
+}
+
+/// Whether a note's tables lie where tables can.
+fn checked(note: &Note, segments: &[Segment], map: &Map<'_>) -> Result<(), &'static str> {
+    let inside = |(start, end): (u64, u64)| {
+        let Some(len) = end.checked_sub(start) else { return false };
+        len == 0 || (segments.iter().any(|s| s.start <= start && end <= s.end) && map.has(start, len, libc::PROT_READ))
+    };
+    let whole = |(start, end): (u64, u64), size: u64| end.wrapping_sub(start).is_multiple_of(size);
+    if !inside(note.sites) || !whole(note.sites, ENTRY_SIZE as u64) {
+        return Err("its table of sites is damaged");
+    }
+    if !inside(note.keys) || !whole(note.keys, KEY_SIZE as u64) || !note.keys.0.is_multiple_of(8) {
+        return Err("its table of keys is damaged");
+    }
+    if !inside((note.object, note.object.saturating_add(16))) {
+        return Err("its note is damaged");
+    }
+    Ok(())
+}
+
+/// Whether an entry describes a site that there can be.
+fn fits(entry: &Entry) -> bool {
+    match entry.kind {
+        Kind::Branch => matches!(entry.len, 5 | 8),
+        Kind::Call => entry.len == 5,
+        Kind::Imm => matches!(entry.len, 5 | 10),
+    }
+}
+
+fn read_key(memory: &mut impl Memory, map: &Map<'_>, bytes: &[u8], at: u64, object: usize) -> Option<Key> {
+    let word = |i: usize| u32::from_le_bytes([bytes[i], bytes[i + 1], bytes[i + 2], bytes[i + 3]]);
+    let quad = |i: usize| u64::from(word(i)) | u64::from(word(i + 4)) << 32;
+    let mut text = |at: u64, len: u32| {
+        let mut text = vec![0; len as usize];
+        let readable = len <= MOST_TEXT && map.has(at, u64::from(len), libc::PROT_READ);
+        (readable && memory.read(at, &mut text)).then(|| printable(&String::from_utf8_lossy(&text)))
+    };
+    let (kind, width) = (Kind::from_u8(bytes[0])?, bytes[1]);
+    let sane = match kind {
+        Kind::Branch => quad(8) <= 1,
+        Kind::Call => true,
+        Kind::Imm => matches!(width, 1 | 2 | 4 | 8),
+    };
+    let index = (word(52) != NO_INDEX).then_some(word(52));
+    let (name, file) = (text(quad(24), word(40))?, text(quad(32), word(44))?);
+    let value = quad(8);
+    let key = Key {
+        at,
+        object,
+        kind,
+        width,
+        count: word(4),
+        value,
+        initial: quad(16),
+        name,
+        file,
+        line: word(48),
+        index,
+        sites: Vec::new(),
+    };
+    (sane && !key.name.is_empty()).then_some(key)
+}
+
+/// Text of a stranger, safe to print: control characters and what turns the direction of writing round are escaped.
+fn printable(text: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() || turns(c) { safe.extend(c.escape_unicode()) } else { safe.push(c) }
+    }
+    safe
+}
+
+/// The mappings of a process, ascending.
+struct Map<'a>(&'a [Mapping]);
+
+impl Map<'_> {
+    /// Whether all of a range is mapped with these protections.
+    fn has(&self, start: u64, len: u64, prot: i32) -> bool {
+        let Some(end) = start.checked_add(len) else { return false };
+        let mut at = start;
+        let first = self.0.partition_point(|m| m.end <= start);
+        for map in &self.0[first..] {
+            if at >= end || map.start > at || map.prot & prot != prot {
+                break;
+            }
+            at = map.end;
+        }
+        at >= end
+    }
+
+    /// Whether the executable parts of an object are mapped executable.
+    fn is_loaded(&self, segments: &[Segment]) -> bool {
+        const EXECUTE: u32 = 1;
+        let mut code = segments.iter().filter(|s| s.flags & EXECUTE != 0).peekable();
+        code.peek().is_some()
+            && code.all(|s| s.end.checked_sub(s.start).is_some_and(|len| self.has(s.start, len, libc::PROT_EXEC)))
+    }
+}
