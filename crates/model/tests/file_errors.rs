@@ -137,6 +137,14 @@ fn batches_that_make_no_sense() {
     told(&with_site(&format!("<killed then restored>\n{removal}")), &["say `repair`"]);
     told(&with_site(&format!("{BATCH}<repair>\n open\n")), &["killed then restored"]);
     told(&with_site(&format!("<everybody parked>\n{BATCH}")), &["nmis on every CPU"]);
+    let undone = format!("failures 1\nundone batch given up\n{BATCH}back as forth\n");
+    assert!(parse(with_site(&format!("{undone}batch old -> new as above\n")).as_bytes()).is_ok());
+    told(&with_site(&format!("{undone}<batch new -> old as above>\n")), &["leaves `old`"]);
+    told(
+        &with_site(&format!("{undone}batch old -> new as above\n<batch old -> new as above>\n")),
+        &["line 7", "one batch follows"],
+    );
+    told(&with_site(&format!("nmis on every CPU\n<nmi reads early>\n{BATCH}")), &["aarch64 and riscv64"]);
     told(&with_site(&format!("nmis none\n<nmi entry visit>\n{BATCH}")), &["line 6"]);
     told(&with_site(&format!("<fetch ahead 1>\n{BATCH}")).replace("isa x86-64", "profile intel"), &["amd"]);
     told(&with_site(&format!("{BATCH}<expect amd safe>\n")).replace("isa x86-64", "profile intel"), &["not about amd"]);

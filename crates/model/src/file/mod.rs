@@ -3,6 +3,7 @@
 //! `docs/protocol-files.md` describes the format. [`parse`] reads it, [`print`] writes it, and what is read is explored by
 //! the same machine as everything else.
 
+mod assemble;
 mod error;
 mod form;
 mod lex;

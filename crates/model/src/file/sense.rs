@@ -64,6 +64,11 @@ fn batches(file: &File, said: &Said) -> Result<(), Error> {
         if usize::from(batch.set) >= file.sets.len() {
             return Err(at.error("the sites have no `then` form"));
         }
+        if i > 1
+            && let Some(why) = turned("undone batch given up")
+        {
+            return Err(at.error(format!("line {} says that one batch follows when the first was undone", why.line)));
+        }
         match stands {
             None if batch.set > 0 => {
                 return Err(at.error("the first batch begins with `old` or with `new`"));
@@ -74,7 +79,8 @@ fn batches(file: &File, said: &Said) -> Result<(), Error> {
             }
             _ => {}
         }
-        stands = Some(to);
+        // Another one follows only if this was undone.
+        stands = Some(if file.world.gives_up { from } else { to });
         for part in [forth, back, retreat] {
             if let (Some(at), true) = (part.at, part.steps.is_empty()) {
                 return Err(at.error("there are no steps behind this line"));

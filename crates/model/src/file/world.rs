@@ -51,9 +51,12 @@ macro_rules! knob {
 /// A knob of the NMIs. Whoever turns one wants NMIs.
 macro_rules! nmi {
     ($field:ident: $($words:literal => $value:expr, $about:literal;)+) => {
+        nmi!($field for |_| true, "everybody": $($words => $value, $about;)+)
+    };
+    ($field:ident for $applies:expr, $whom:literal: $($words:literal => $value:expr, $about:literal;)+) => {
         Knob {
-            applies: |_| true,
-            whom: "everybody",
+            applies: $applies,
+            whom: $whom,
             phrases: &[$(Phrase {
                 words: $words,
                 about: $about,
@@ -164,6 +167,10 @@ pub(super) const KNOBS: &[Knob] = &[
         "nmi entry atomic" => Entry::Atomic, "an NMI counts itself and reads the flag in one atomic step, and writes if that is set";
         "nmi entry visit" => Entry::Visit, "as `atomic`, and an NMI that wrote maintains caches and synchronises";
     ),
+    nmi!(acquires for |p| p.isa() != IsaId::X86, "aarch64 and riscv64":
+        "nmi reads in order" => true, "an NMI reads the announcement, and behind it the record";
+        "nmi reads early" => false, "an NMI may have read the record before the announcement";
+    ),
     nmi!(nests:
         "nmi nested survives" => true, "an NMI that comes while another runs, which a trap makes possible, is survived";
         "nmi nested kills" => false, "an NMI that comes while another runs is the end";
@@ -172,6 +179,11 @@ pub(super) const KNOBS: &[Knob] = &[
         "failures 0" => 0, "no step fails";
         "failures 1" => 1, "any step may fail, after any part of its work";
         "failures 2" => 2, "any two steps may fail, each after any part of its work";
+    ),
+    knob!(gives_up:
+        "undone batches tried again" => false, "the caller performs a batch again that was undone";
+        "undone batch given up" => true,
+        "the caller goes on with the second batch when the first was undone, and only then";
     ),
     Knob {
         applies: |_| true,
@@ -247,3 +259,65 @@ pub(super) const KNOBS: &[Knob] = &[
         "assume 8 bytes at once" => 8, "8 aligned bytes are fetched at once; Intel's manual does not say so";
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever adds a field finds here that files must be able to say it.
+    #[test]
+    fn every_field_has_a_knob() {
+        let World {
+            profile,
+            at_once: _,
+            one_byte_exempt: _,
+            queue: _,
+            broadcast: _,
+            cmodx: _,
+            bounded_staleness: _,
+            unfenced: _,
+            table_first: _,
+            looks_again: _,
+            nmi,
+            parked: _,
+            handler: _,
+            inside: _,
+            retire: _,
+            signals: _,
+            own_traps: _,
+            foreign: _,
+            failures: _,
+            gives_up: _,
+            // Of these two one knob, and the steps by `repair`.
+            killed: _,
+            repairer: _,
+            repair: _,
+            grain: _,
+            order: _,
+            after_return: _,
+            unpark_synchronises: _,
+        } = World::new(Profile::Amd);
+        let Nmi { each: _, own: _, others: _, entry: _, acquires: _, nests: _ } = nmi.unwrap_or(Nmi::new(Entry::Plain));
+        assert_eq!(profile, Profile::Amd);
+        // 20 fields of one knob each, `nmi` with one and four more, killed and repairer with one.
+        assert_eq!(KNOBS.len(), 22 + 5 + 1);
+    }
+
+    #[test]
+    fn exactly_what_was_said_holds_and_nothing_is_said_of_the_defaults() {
+        for (i, knob) in KNOBS.iter().enumerate() {
+            for (n, phrase) in knob.phrases.iter().enumerate() {
+                let mut world = World::new(Profile::Amd);
+                (phrase.set)(&mut world);
+                let holding = knob.phrases.iter().filter(|p| (p.is)(&world)).count();
+                assert_eq!((holding, (phrase.is)(&world)), (1, true), "{}", phrase.words);
+                assert_eq!(knob.said(&world).is_some(), n > 0, "{}", phrase.words);
+                // An NMI of any kind is one on every CPU.
+                let others = KNOBS.iter().enumerate().filter(|(j, k)| *j != i && k.said(&world).is_some());
+                let nmi = phrase.words.starts_with("nmi ") || phrase.words.starts_with("nmis each");
+                assert_eq!(others.count(), usize::from(nmi), "{}", phrase.words);
+            }
+        }
+        assert!(KNOBS.iter().all(|k| k.said(&World::new(Profile::Intel)).is_none()));
+    }
+}
