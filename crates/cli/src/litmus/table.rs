@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 use textpoke_litmus::{Cell, Counts, Outcome, Table, VARIANTS, Variant};
 use textpoke_model::Verdict;
+use textpoke_model::property::Violation;
 
 use crate::check::cells::{hang, pad};
 use crate::check::program::heading;
@@ -32,8 +33,8 @@ const LEGEND: [(&str, &str); 9] = [
     ("STRAY", "control that went to memory where only traps are: a torn branch"),
     ("WRONG", "calls that returned what neither form returns, never returned, or ended the child"),
     ("LOST", "traps in the site that nobody knew: the process would have been killed"),
-    ("STALE", "old code after the batch had returned; counts as failure where the checker promises that, too"),
-    ("CHECKER", "what `textpoke check NAME` says about a site that is cut like this one"),
+    ("STALE", "old code after the batch had returned; a failure where the verdict excludes that, too"),
+    ("CHECKER", "the checker's verdict on the same steps at a site that is cut like this one"),
 ];
 
 /// The table for people.
@@ -63,12 +64,28 @@ pub fn render(table: &Table, width: usize, paint: Paint) -> String {
     for (name, text) in LEGEND {
         out.push_str(&hang(&format!("  {name}"), 11, text, width));
     }
+    for violation in violations(table) {
+        out.push_str(&hang(&format!("  {}", violation.number().unwrap_or_default()), 11, violation.sentence(), width));
+    }
     let _ = writeln!(out, "\nThe checker's verdicts rest on:");
     for assumption in table.assumptions() {
         out.push_str(&hang("  -", 4, assumption, width));
     }
     out.push('\n');
     out + &summary(table, width, paint)
+}
+
+/// What the checker's verdicts name, each once.
+fn violations(table: &Table) -> Vec<Violation> {
+    let mut all: Vec<Violation> = Vec::new();
+    for cell in &table.cells {
+        match cell.checker.verdict {
+            Verdict::Unsafe { violation, .. } if !all.contains(&violation) => all.push(violation),
+            _ => {}
+        }
+    }
+    all.sort_by_key(|violation| violation.number());
+    all
 }
 
 fn book(table: &Table) -> &'static str {
