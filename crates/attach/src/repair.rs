@@ -49,8 +49,8 @@ pub fn repair(pid: i32, agent: &[u8]) -> Result<Repaired, Error> {
             users => end_sidecars(pid, users)?,
         }
     };
-    let need_order = keys::need_order(pid, &proc::maps(pid).map_err(|_| Error::Gone(pid))?);
-    if remains.is_empty() && !need_order {
+    let keys_first = keys::may_need_order(pid, &proc::maps(pid).map_err(|_| Error::Gone(pid))?);
+    if remains.is_empty() && !keys_first {
         return Ok(Repaired::default());
     }
     hold(pid, |keeper| {
@@ -67,7 +67,8 @@ pub fn repair(pid: i32, agent: &[u8]) -> Result<Repaired, Error> {
         let mut embryo = born?;
         embryo.register_membarrier(keeper)?;
         let mut repaired = Repaired { sites: damaged, ..Repaired::default() };
-        if need_order {
+        // Before anything is unmapped: the list of changes may be in it.
+        if keys_first {
             let put = keys::put_in_order(keeper, embryo, code)?;
             embryo = put.0;
             repaired.sites += put.1;

@@ -297,6 +297,8 @@ fn the_target_outlives_a_tool_that_is_killed_at_any_step() {
             let bits: String = views.map(|name| value(name).to_string()).concat();
             let published = format!("{bits} {} {}", value("LIMIT"), value("WIDE"));
             assert_eq!(target.ask("see"), published, "{call} {nth}, traps {by_traps}");
+            let counted = tables.keys.iter().all(|key| key.width > 1 || u64::from(key.count) == key.value);
+            assert!(counted, "{call} {nth}, traps {by_traps}");
             assert!(!left_behind(pid), "{call} {nth}: what the killed one left is gone");
             nth += step;
         }

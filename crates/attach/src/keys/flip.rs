@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use textpoke_core::isa::X86_64;
 use textpoke_core::{Direction, Kind as Protocol, Plan, Refusal, Run, Site, Verdict, drive};
+use textpoke_keys::abi::Kind;
 use textpoke_keys::form::{self, How, MAX_LEN};
 
 use crate::error::Error;
@@ -145,6 +146,21 @@ struct Turn {
     sites: Vec<Site>,
 }
 
+impl Turn {
+    fn is_branch(&self) -> bool {
+        self.key.kind == Kind::Branch
+    }
+
+    fn goes_off(&self) -> bool {
+        self.is_branch() && self.to == 0
+    }
+
+    /// From the count that it had to this one.
+    fn counted(&self, to: u32) -> (u64, u32, u32) {
+        (self.key.at + COUNT, self.count, to)
+    }
+}
+
 /// Does what is wanted, and answers what the program came in between with: that is to be decided anew.
 fn round<'w>(
     keeper: &mut Keeper,
@@ -174,28 +190,35 @@ fn round<'w>(
             }
         }
     }
+    if !turns.is_empty() {
+        // First: whoever is killed behind this leaves something to be put in order.
+        let list: Vec<(u64, u64)> = turns.iter().map(|(_, turn)| (turn.key.at, turn.to)).collect();
+        announce(keeper, hand, words, &list)?;
+    }
     // Going off begins with the count, so that nobody counts on it any more.
+    let off: Vec<_> = turns.iter().filter(|(_, turn)| turn.goes_off()).map(|(_, turn)| turn.counted(0)).collect();
+    let mut found = hand.exchange_all(keeper, &off)?.into_iter();
     let mut going = Vec::new();
     for (want, turn) in turns {
-        let off = turn.key.kind == textpoke_keys::abi::Kind::Branch && turn.to == 0;
-        if off && hand.exchange_if(keeper, turn.key.at + COUNT, turn.count, 0)? != turn.count {
+        if turn.goes_off() && found.next() != Some(turn.count) {
             again.push(want);
         } else {
             going.push(turn);
         }
     }
-    turn(keeper, hand, (words, way), &going)?;
+    if !going.is_empty() || !again.is_empty() {
+        turn(keeper, hand, (words, way), &going)?;
+    }
     flipped.extend(going.iter().map(|turn| Flipped {
         name: turn.key.full_name(),
         value: (turn.key.value, turn.to),
-        count: (
-            turn.count,
-            if turn.key.kind == textpoke_keys::abi::Kind::Branch { turn.to as u32 } else { turn.count },
-        ),
+        count: (turn.count, if turn.is_branch() { turn.to as u32 } else { turn.count }),
         sites: turn.sites.len(),
     }));
-    for (want, key, to) in counts {
-        if hand.exchange_if(keeper, key.at + COUNT, key.count, to)? == key.count {
+    let pairs: Vec<_> = counts.iter().map(|(_, key, to)| (key.at + COUNT, key.count, *to)).collect();
+    let found = hand.exchange_all(keeper, &pairs)?;
+    for ((want, key, to), found) in counts.into_iter().zip(found) {
+        if found == key.count {
             let value = (key.value, key.value);
             flipped.push(Flipped { name: want.name.clone(), value, count: (key.count, to), sites: 0 });
         } else {
@@ -209,15 +232,15 @@ fn round<'w>(
 pub(super) const COUNT: u64 = std::mem::offset_of!(textpoke_keys::abi::Key, count) as u64;
 pub(super) const VALUE: u64 = std::mem::offset_of!(textpoke_keys::abi::Key, value) as u64;
 
+/// Tells which keys are about to change.
+fn announce(keeper: &mut Keeper, hand: &mut Hand, words: Words, list: &[(u64, u64)]) -> Result<(), Error> {
+    let at = hand.list(keeper, list)?;
+    hand.store(keeper, words.changes(), at)?;
+    poke(keeper, words.change_count(), &(list.len() as u32).to_le_bytes())
+}
+
 /// Changes the code of keys in one batch, then publishes their values.
 fn turn(keeper: &mut Keeper, hand: &mut Hand, (words, way): (Words, Way<'_>), turns: &[Turn]) -> Result<(), Error> {
-    if turns.is_empty() {
-        return Ok(());
-    }
-    let list: Vec<(u64, u64)> = turns.iter().map(|turn| (turn.key.at, turn.to)).collect();
-    let at = hand.list(keeper, &list)?;
-    hand.store(keeper, words.changes(), at)?;
-    poke(keeper, words.change_count(), &(list.len() as u32).to_le_bytes())?;
     let mut sites: Vec<Site> = turns.iter().flat_map(|turn| turn.sites.iter().copied()).collect();
     let changed = match way {
         Way::Word => change(keeper, hand, &mut sites),
@@ -225,19 +248,16 @@ fn turn(keeper: &mut Keeper, hand: &mut Hand, (words, way): (Words, Way<'_>), tu
     };
     if let Err((error, undone)) = changed {
         if undone {
-            for turn in turns.iter().filter(|turn| turn.count > 0 && turn.to == 0) {
-                hand.exchange_if(keeper, turn.key.at + COUNT, 0, turn.count)?;
-            }
+            let back: Vec<_> = turns.iter().filter(|t| t.goes_off()).map(|t| (t.key.at + COUNT, 0, t.count)).collect();
+            hand.exchange_all(keeper, &back)?;
             forget(keeper, hand, words)?;
         }
         return Err(error);
     }
-    for turn in turns {
-        hand.store(keeper, turn.key.at + VALUE, turn.to)?;
-        if turn.key.kind == textpoke_keys::abi::Kind::Branch && turn.to == 1 {
-            hand.exchange(keeper, turn.key.at + COUNT, 1)?;
-        }
-    }
+    let values: Vec<_> = turns.iter().map(|turn| (turn.key.at + VALUE, turn.to)).collect();
+    hand.store_all(keeper, &values)?;
+    let on: Vec<_> = turns.iter().filter(|t| t.is_branch() && t.to == 1).map(|turn| turn.counted(1)).collect();
+    hand.exchange_all(keeper, &on)?;
     forget(keeper, hand, words)
 }
 

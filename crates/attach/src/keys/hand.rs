@@ -21,16 +21,31 @@ const EXCHANGE_IF: &[u8] = &[0x89, 0xd0, 0xf0, 0x0f, 0xb1, 0x37, 0x49, 0x89, 0xc
 const EXCHANGE: &[u8] = &[0x87, 0x37, 0x49, 0x89, 0xf0];
 /// `mov [rdi], rsi`
 const STORE: &[u8] = &[0x48, 0x89, 0x37];
+/// For each address, number expected and new number from RDI up to RSI the first of these; what was there takes the place
+/// of what was expected. `mov rcx,[rdi]; mov eax,[rdi+8]; mov edx,[rdi+12]; lock cmpxchg [rcx],edx; mov [rdi+8],eax;
+/// add rdi,16; cmp rdi,rsi; jb` to the beginning.
+const EXCHANGE_ALL: &[u8] = &[
+    0x48, 0x8b, 0x0f, 0x8b, 0x47, 0x08, 0x8b, 0x57, 0x0c, 0xf0, 0x0f, 0xb1, 0x11, 0x89, 0x47, 0x08, 0x48, 0x83, 0xc7,
+    0x10, 0x48, 0x39, 0xf7, 0x72, 0xe7,
+];
+/// For each address and value from RDI up to RSI the third of these. `mov rcx,[rdi]; mov rdx,[rdi+8]; mov [rcx],rdx;
+/// add rdi,16; cmp rdi,rsi; jb` to the beginning.
+const STORE_ALL: &[u8] =
+    &[0x48, 0x8b, 0x0f, 0x48, 0x8b, 0x57, 0x08, 0x48, 0x89, 0x11, 0x48, 0x83, 0xc7, 0x10, 0x48, 0x39, 0xf7, 0x72, 0xed];
 /// `mov eax, 39; syscall`: getpid, where it is stopped.
 const STOP: &[u8] = &[0xb8, 39, 0, 0, 0, 0x0f, 0x05];
 /// Distance of one piece of code from the next.
-const PIECE: u64 = 16;
+const PIECE: u64 = 32;
+/// Bytes of an entry of a list.
+const PAIR: usize = 16;
 const PAGE: u64 = 4096;
 
 /// The hand.
 pub struct Hand {
     embryo: Embryo,
     code: u64,
+    /// Changes that there is room for.
+    room: usize,
     /// Its number as the process itself sees it.
     tid: u32,
     /// Its start time, likewise.
@@ -43,7 +58,8 @@ impl Hand {
     /// # Errors
     /// The process is as before.
     pub fn new(keeper: &mut Keeper, changes: usize) -> Result<Self, Error> {
-        let capacity = (changes * 16).div_ceil(textpoke_trace::layout::SITE_BYTES).max(1);
+        // The changes, and behind them what the loops work on.
+        let capacity = (2 * changes * PAIR).div_ceil(textpoke_trace::layout::SITE_BYTES).max(1);
         let layout = Layout::new(capacity, 1, textpoke_trace::layout::MIN_RING_BYTES)
             .ok_or(Error::Unsupported("too many keys at once; flip fewer"))?;
         let maps = proc::maps(keeper.pid()).map_err(|_| Error::Gone(keeper.pid()))?;
@@ -51,7 +67,8 @@ impl Hand {
         let mut parent = borrow_thread(keeper)?;
         let born = Embryo::conceive(keeper, &mut parent, &layout, table);
         parent.give_back(keeper)?;
-        Self::around(keeper, born?, code)
+        let hand = Self::around(keeper, born?, code)?;
+        Ok(Self { room: changes, ..hand })
     }
 
     /// Makes a hand of a newborn sidecar, with its code at `code`.
@@ -60,7 +77,7 @@ impl Hand {
     /// The sidecar is gone again.
     pub fn around(keeper: &mut Keeper, mut embryo: Embryo, code: u64) -> Result<Self, Error> {
         let mut page = Vec::new();
-        for piece in [EXCHANGE_IF, EXCHANGE, STORE] {
+        for piece in [EXCHANGE_IF, EXCHANGE, STORE, EXCHANGE_ALL, STORE_ALL] {
             page.extend_from_slice(piece);
             page.extend_from_slice(STOP);
             page.resize(page.len().next_multiple_of(PIECE as usize), 0xcc);
@@ -71,7 +88,7 @@ impl Hand {
         }
         let started = holder::start_time_inside(keeper.pid(), embryo.tid());
         let tid = proc::inner_pid(embryo.tid()) as u32;
-        Ok(Self { embryo, code, tid, started })
+        Ok(Self { embryo, code, room: 0, tid, started })
     }
 
     /// Its thread id as the process sees it.
@@ -133,16 +150,52 @@ impl Hand {
         self.embryo.call(keeper, "futex", libc::SYS_futex, args).map(drop)
     }
 
+    /// For each address that holds the first number it holds the second afterwards; the answers are what they held. Not
+    /// more than there is room for.
+    ///
+    /// # Errors
+    /// The hand was lost.
+    pub fn exchange_all(&mut self, keeper: &mut Keeper, all: &[(u64, u32, u32)]) -> Result<Vec<u32>, Error> {
+        let pairs: Vec<_> = all.iter().map(|&(at, old, new)| (at, u64::from(old) | u64::from(new) << 32)).collect();
+        let at = self.loop_over(keeper, 3, &pairs)?;
+        let mut bytes = vec![0; pairs.len() * PAIR];
+        peek(keeper, at, &mut bytes)?;
+        let (words, _) = bytes.as_chunks::<PAIR>();
+        Ok(words.iter().map(|w| u32::from_le_bytes([w[8], w[9], w[10], w[11]])).collect())
+    }
+
+    /// One store of eight bytes to each address. Not more than there is room for.
+    ///
+    /// # Errors
+    /// The hand was lost.
+    pub fn store_all(&mut self, keeper: &mut Keeper, all: &[(u64, u64)]) -> Result<(), Error> {
+        self.loop_over(keeper, 4, all).map(drop)
+    }
+
+    fn loop_over(&mut self, keeper: &mut Keeper, piece: u64, pairs: &[(u64, u64)]) -> Result<u64, Error> {
+        let at = self.lists() + (self.room * PAIR) as u64;
+        if pairs.len() > self.room {
+            return Err(Error::Unsupported("more keys than was said"));
+        }
+        if !pairs.is_empty() {
+            poke(keeper, at, &bytes_of(pairs))?;
+            let end = at + (pairs.len() * PAIR) as u64;
+            self.embryo.execute(keeper, self.code + piece * PIECE, [at, end, 0])?;
+        }
+        Ok(at)
+    }
+
     /// Lists changes in memory of the process, and answers where.
     ///
     /// # Errors
     /// The memory could not be written.
     pub fn list(&self, keeper: &Keeper, changes: &[(u64, u64)]) -> Result<u64, Error> {
-        let at = self.embryo.table() + SITE_COPY as u64;
-        let bytes: Vec<u8> =
-            changes.iter().flat_map(|(key, value)| [key.to_le_bytes(), value.to_le_bytes()]).flatten().collect();
-        poke(keeper, at, &bytes)?;
-        Ok(at)
+        poke(keeper, self.lists(), &bytes_of(changes))?;
+        Ok(self.lists())
+    }
+
+    fn lists(&self) -> u64 {
+        self.embryo.table() + SITE_COPY as u64
     }
 
     /// The engine words, made if the process has none.
@@ -231,4 +284,8 @@ impl Hand {
         peek(keeper, at, &mut bytes)?;
         Ok(bytes)
     }
+}
+
+fn bytes_of(pairs: &[(u64, u64)]) -> Vec<u8> {
+    pairs.iter().flat_map(|(a, b)| [a.to_le_bytes(), b.to_le_bytes()]).flatten().collect()
 }

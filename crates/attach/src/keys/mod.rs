@@ -52,15 +52,14 @@ pub fn read(pid: i32) -> Result<Tables, Error> {
     Ok(Tables::read(&mut memory::Pages::new(&memory), &maps))
 }
 
-/// Whether somebody died who was changing keys, and nobody has put things in order since.
-pub(crate) fn need_order(pid: i32, maps: &[Mapping]) -> bool {
+/// Whether somebody may have died who was changing keys: changes are listed, or somebody from outside has the lock. One
+/// that is just dying looks alive; whoever takes the lock finds out.
+pub(crate) fn may_need_order(pid: i32, maps: &[Mapping]) -> bool {
     let Ok(memory) = File::open(format!("/proc/{pid}/mem")) else { return false };
     let Some(words) = Words::find(pid, &memory, maps) else { return false };
-    let holder = words::half(&memory, words.lock()).unwrap_or_default() & !words::WAITED_FOR;
+    let holder = words::half(&memory, words.lock()).unwrap_or_default();
     let started = words::word(&memory, words.started()).unwrap_or_default();
-    let forked = words::half(&memory, words.fork_mark()).is_ok_and(|mark| mark == words::FORKED);
-    let at_work = holder != 0 && !forked && holder::is_alive(pid, holder, started);
-    !at_work && (words.has_changes(&memory) || (started != 0 && holder != 0))
+    words.has_changes(&memory) || (holder != 0 && started != 0)
 }
 
 /// Puts the keys in order, and answers how many sites were changed for it. The newborn sidecar is lent for that; a page at

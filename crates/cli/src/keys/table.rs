@@ -1,6 +1,6 @@
 //! Keys for people.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
 use textpoke_attach::keys::{Flipped, Key, Tables};
@@ -76,11 +76,12 @@ fn text_of_number(value: u64, width: u8) -> String {
 #[must_use]
 pub fn flipped(done: &[Flipped], keys: &[&Key], paint: Paint) -> String {
     let name = done.iter().map(|f| f.name.chars().count()).max().unwrap_or(0);
+    let widths: HashMap<String, u8> =
+        keys.iter().filter(|key| key.kind == Kind::Imm).map(|key| (key.full_name(), key.width)).collect();
     let mut out = String::new();
     for flipped in done {
-        let key = keys.iter().find(|key| key.full_name() == flipped.name);
-        let words = |value: u64, count: u32| match key {
-            Some(key) if key.kind == Kind::Imm => text_of_number(value, key.width),
+        let words = |value: u64, count: u32| match widths.get(&flipped.name) {
+            Some(&width) => text_of_number(value, width),
             _ => on_off(value, count),
         };
         let (before, after) = (words(flipped.value.0, flipped.count.0), words(flipped.value.1, flipped.count.1));

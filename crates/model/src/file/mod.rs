@@ -1,6 +1,6 @@
 //! Protocols as data: a scheme of one's own, its sites and its world in a text file, and the built-in ones written as such.
 //!
-//! `docs/protocol-files.md` describes the format. [`parse`] reads it, [`print`] writes it, and what is read is explored by
+//! `docs/protocol-files.md` describes the format. [`parse`] reads it, [`print()`] writes it, and what is read is explored by
 //! the same machine as everything else.
 
 mod assemble;
