@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use textpoke_core::{Direction, Site};
@@ -64,8 +65,10 @@ pub struct Keeper {
 
 /// Runs `work` on a thread that holds all threads of `pid`, then lets go of them by ending that thread.
 pub fn hold<T: Send>(pid: i32, work: impl FnOnce(&mut Keeper) -> Result<T, Error> + Send) -> Result<T, Error> {
+    let (told, keeper_is) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
-        let keeper = std::thread::Builder::new().name("keeper".to_owned()).spawn_scoped(scope, || {
+        let keeper = std::thread::Builder::new().name("keeper".to_owned()).spawn_scoped(scope, move || {
+            let _ = told.send(std::fs::read_link("/proc/thread-self"));
             let mut keeper = Keeper::seize_all(pid)?;
             let result = work(&mut keeper);
             // What takes time comes first, and a fresh time slice: a signal that the program ignores wakes a thread while
@@ -77,8 +80,20 @@ pub fn hold<T: Send>(pid: i32, work: impl FnOnce(&mut Keeper) -> Result<T, Error
             result
         });
         let keeper = keeper.map_err(|e| Error::Io("starting the keeper thread", e))?;
-        keeper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        let result = keeper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        if let Ok(Ok(keeper)) = keeper_is.recv() {
+            await_end(&Path::new("/proc").join(keeper));
+        }
+        result
     })
+}
+
+/// Waits until a thread that was joined has ended for the kernel, too: it wakes whoever joins before it lets go of the
+/// tracees (`exit_mm`, then `exit_notify`), and until then nobody else can seize them.
+fn await_end(task: &Path) {
+    while task.exists() {
+        std::thread::yield_now();
+    }
 }
 
 impl Keeper {

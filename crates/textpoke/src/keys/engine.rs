@@ -108,7 +108,7 @@ impl Keys {
     fn mend(&mut self) -> Result<(), KeyError> {
         let words = self.held.words();
         let (start, count) = (words.changes.load(SeqCst), u64::from(words.change_count.load(SeqCst)));
-        let mut sites = Vec::new();
+        let (mut trapped, mut stored) = (Vec::new(), Vec::new());
         for at in (0..count.min(MOST_CHANGES)).map(|i| start.wrapping_add(16 * i)) {
             let mut key = [0; 8];
             let read = textpoke_linux::sys::read_own_memory(at, &mut key).is_ok_and(|n| n == key.len());
@@ -120,17 +120,27 @@ impl Keys {
             let value = value_of(key);
             for (_, entry) in self.index().sites_of(address) {
                 let mended = form::mend(entry, text(entry, &mut [0; MAX_LEN]), value);
+                // Values of eight bytes are part of an instruction: no trap stands there, and one store made or did not
+                // make the change.
+                let whole = entry.kind != KeyKind::Imm || entry.len != 10;
+                let sites = if whole { &mut trapped } else { &mut stored };
                 sites.extend(mended.map_err(|refusal| KeyError::Refused(entry.code, refusal))?);
             }
             if key.kind == KeyKind::Branch as u8 && (value != 0) != (key.count.load(Acquire) != 0) {
                 key.count.store(value as u32, Release);
             }
         }
-        sites.sort_unstable_by_key(|site| site.addr);
-        sites.dedup_by_key(|site| site.addr);
-        if !sites.is_empty() {
+        for sites in [&mut trapped, &mut stored] {
+            sites.sort_unstable_by_key(|site| site.addr);
+            sites.dedup_by_key(|site| site.addr);
+        }
+        if !trapped.is_empty() {
             // SAFETY: the sites are those of keys, in text of loaded objects: as in `patch`.
-            unsafe { self.held.mend(&sites) }?;
+            unsafe { self.held.mend(&trapped) }?;
+        }
+        if !stored.is_empty() {
+            // SAFETY: as in `patch`; 4. whoever began the change decided that it may be made this way.
+            unsafe { self.held.batch(&stored, Kind::Word) }?;
         }
         words.change_count.store(0, SeqCst);
         Ok(())
