@@ -136,6 +136,28 @@ fn counterexamples_are_walked_again() {
 }
 
 #[test]
+fn counterexamples_to_files_are_walked_again() {
+    let file = stdout(&["check", "naive-copy", "--print"]);
+    let (before, _, code) = fed(&["-", "--json", "--nmis", "1"], &file);
+    assert_eq!(code, 1);
+    let (text, errors, code) = fed(&["--replay", "-"], &before);
+    assert_eq!((code, text.matches("  REPRODUCED in ").count()), (0, 2), "{text}{errors}");
+    assert!(text.contains("  with      an NMI on each CPU\n"), "{text}");
+    // A protocol that was changed since goes otherwise; one that is none is told.
+    let mut document: Value = serde_json::from_str(&before).unwrap();
+    let protocol = document["reports"][0]["protocol"].as_str().unwrap().to_string();
+    let parking = protocol.replacen("store whole", "park\n  store whole", 1);
+    assert_ne!(parking, protocol);
+    document["reports"][0]["protocol"] = parking.into();
+    let (text, errors, code) = fed(&["--replay", "-"], &document.to_string());
+    assert!(code == 1 && text.contains("  NOT REPRODUCED: "), "{text}{errors}");
+    document["reports"][0]["protocol"] = "protocol x\nfly\n".into();
+    let (_, errors, code) = fed(&["--replay", "-"], &document.to_string());
+    assert!(code == 2 && errors.contains("its protocol is not understood: "), "{errors}");
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+}
+
+#[test]
 fn every_counterexample_of_every_check_is_reproduced() {
     let (list, _) = json(&["--list"]);
     let mut walked = 0;

@@ -48,7 +48,7 @@ pub use explore::Limits;
 pub use file::File;
 pub use mutate::{Fate, mutate};
 pub use options::Options;
-pub use replay::{Ending, Walk, replay, walk};
+pub use replay::{Ending, Walk, replay, walk, walk_in};
 pub use report::{Report, Unknown, Verdict, check, step_names, without};
 pub use scenario::{Handler, IsaId, Profile};
 pub use script::accepts;

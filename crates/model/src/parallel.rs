@@ -23,11 +23,10 @@ pub fn map<T: Sync, R: Send>(
         }
     };
     std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(work);
-        }
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         let mut last = usize::MAX;
-        while next.load(Ordering::Relaxed) < items.len() + threads {
+        // One that panicked is finished, too; leaving the scope passes it on.
+        while workers.iter().any(|worker| !worker.is_finished()) {
             let n = done.lock().map_or(0, |d| d.len());
             if n != last {
                 progress(n, items.len());
@@ -40,4 +39,23 @@ pub fn map<T: Sync, R: Send>(
     progress(results.len(), items.len());
     results.sort_by_key(|&(i, _)| i);
     results.into_iter().map(|(_, r)| r).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_is_kept() {
+        let (items, mut last) = ((0..100).collect::<Vec<u32>>(), (0, 0));
+        let doubled = map(&items, &mut |done, of| last = (done, of), |i| 2 * i);
+        assert_eq!(doubled, items.iter().map(|i| 2 * i).collect::<Vec<_>>());
+        assert_eq!(last, (100, 100));
+    }
+
+    #[test]
+    #[should_panic = "a scoped thread panicked"]
+    fn panics_are_passed_on_when_all_others_are_done() {
+        map(&[1, 2, 3, 4], &mut |_, _| {}, |&i| assert!(i > 4, "each of them"));
+    }
 }

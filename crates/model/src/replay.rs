@@ -9,6 +9,7 @@ use crate::options::Options;
 use crate::property::Violation;
 use crate::reduce::canonical;
 use crate::report::Unknown;
+use crate::scenario::Scenario;
 use crate::state::State;
 use crate::trace::{Line, bytes, pick, words};
 
@@ -38,17 +39,21 @@ pub enum Ending {
 
 /// Walks choices (the `choice` of each line of a trace) in the check and under the options that they came from.
 pub fn walk(name: &str, options: &Options, choices: &[usize]) -> Result<Walk, Unknown> {
-    let (_, scenario) = options.prepare(name)?;
-    let Ok(machine) = Machine::new(&scenario) else {
-        return Ok(Walk { start: Vec::new(), lines: Vec::new(), ending: Ending::TooBig });
+    options.prepare(name).map(|(_, scenario)| walk_in(&scenario, choices))
+}
+
+/// The same in the scenario that they came from.
+pub fn walk_in(scenario: &Scenario, choices: &[usize]) -> Walk {
+    let Ok(machine) = Machine::new(scenario) else {
+        return Walk { start: Vec::new(), lines: Vec::new(), ending: Ending::TooBig };
     };
-    Ok(match machine.slots() {
+    match machine.slots() {
         0..=1 => take::<1>(&machine, choices),
         2 => take::<2>(&machine, choices),
         3 => take::<3>(&machine, choices),
         4 => take::<4>(&machine, choices),
         _ => take::<5>(&machine, choices),
-    })
+    }
 }
 
 /// The violation that the last of these choices leads to, if it does.

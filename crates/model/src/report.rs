@@ -51,6 +51,9 @@ pub struct Report {
     /// What it was asked with, if its name and these are all that it needs to be asked again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub options: Option<Options>,
+    /// The protocol file that says all of it, if it was asked for as one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
     /// Profile.
     pub profile: Profile,
     /// Processors, the patcher included.
@@ -145,6 +148,7 @@ pub fn run(
         name: name.into(),
         title: title.into(),
         options: None,
+        protocol: None,
         profile: scenario.world.profile,
         cpus: scenario.cpus,
         sites: scenario.sets.first().map_or(0, |places| places.len() as u8),

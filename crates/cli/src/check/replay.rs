@@ -2,20 +2,36 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use textpoke_model::file::parse;
 use textpoke_model::property::Violation;
 use textpoke_model::report::with;
+use textpoke_model::scenario::Scenario;
 use textpoke_model::trace::Trace;
-use textpoke_model::{Ending, Options, Unknown, Walk, walk};
+use textpoke_model::{Ending, File, Options, Unknown, Walk, walk_in};
 
 use super::{interleaving, program, report};
 use crate::error::{Error, Result};
 use crate::text::Paint;
 
 /// A counterexample as it was written down.
-#[derive(Debug, Deserialize)]
 pub struct Recorded {
     name: String,
-    options: Options,
+    asked: Asked,
+    trace: Trace,
+}
+
+/// What was explored: a check under options, or a protocol file for one profile.
+enum Asked {
+    Check(Options),
+    File(Box<File>, String),
+}
+
+/// The parts of a report that are needed.
+#[derive(Deserialize)]
+struct Written {
+    name: String,
+    options: Option<Options>,
+    protocol: Option<String>,
     trace: Trace,
 }
 
@@ -23,7 +39,14 @@ pub struct Recorded {
 pub struct Replayed {
     recorded: Recorded,
     /// Where it led, or why nowhere.
-    walk: Result<Walk, String>,
+    walk: Result<(Told, Walk), String>,
+}
+
+/// What there is to be said about what was walked.
+struct Told {
+    title: String,
+    scenario: Scenario,
+    with: Vec<&'static str>,
 }
 
 /// The counterexamples in a document that `check --json` printed; `source` is its name.
@@ -46,11 +69,8 @@ pub fn read(text: &str, source: &str) -> Result<Vec<Recorded>> {
     for report in reports.into_iter().filter(|report| report["verdict"] == "unsafe") {
         let name = report["name"].as_str().unwrap_or("something");
         let cannot = |why: String| wrong(format!("the counterexample to {name} cannot be walked again: {why}"));
-        let recorded = Recorded::deserialize(report).map_err(|e| cannot(e.to_string()))?;
-        match recorded.options.out_of_range() {
-            Some(why) => return Err(cannot(why)),
-            None => all.push(recorded),
-        }
+        let written = Written::deserialize(report).map_err(|e| cannot(e.to_string()))?;
+        all.push(Recorded::new(written).map_err(cannot)?);
     }
     if all.is_empty() {
         Err(wrong("no report in it is unsafe, so that there is nothing to walk".into()))
@@ -60,15 +80,48 @@ pub fn read(text: &str, source: &str) -> Result<Vec<Recorded>> {
 }
 
 impl Recorded {
+    fn new(written: Written) -> Result<Self, String> {
+        let Written { name, options, protocol, trace } = written;
+        let asked = match (options, protocol) {
+            (Some(options), _) => match options.out_of_range() {
+                Some(why) => return Err(why),
+                None => Asked::Check(options),
+            },
+            (None, Some(text)) => {
+                let file = parse(text.as_bytes()).map_err(|e| format!("its protocol is not understood: {e}"))?;
+                Asked::File(Box::new(file), text)
+            }
+            (None, None) => return Err("it has neither \"options\" nor \"protocol\"".into()),
+        };
+        Ok(Self { name, asked, trace })
+    }
+
+    fn told(&self) -> Result<Told, String> {
+        match &self.asked {
+            Asked::Check(options) => {
+                let prepared = options.prepare(&self.name).map_err(|unknown| match unknown {
+                    Unknown::Check(name) => format!("there is no check \"{name}\" any more"),
+                    other => other.to_string(),
+                });
+                let (check, scenario) = prepared?;
+                Ok(Told { title: options.title(check), with: with(&scenario, options), scenario })
+            }
+            Asked::File(file, _) => {
+                let profile = file.profiles[0];
+                let scenario = file.scenario(profile);
+                Ok(Told { title: file.title.clone(), with: with(&scenario, &Options::new(profile)), scenario })
+            }
+        }
+    }
+
     /// Walks it again.
     #[must_use]
     pub fn walk(self) -> Replayed {
-        let walk = walk(&self.name, &self.options, &self.trace.choices());
-        let why = |unknown| match unknown {
-            Unknown::Check(name) => format!("there is no check \"{name}\" any more"),
-            other => other.to_string(),
-        };
-        Replayed { walk: walk.map_err(why), recorded: self }
+        let walk = self.told().map(|told| {
+            let walk = walk_in(&told.scenario, &self.trace.choices());
+            (told, walk)
+        });
+        Replayed { walk, recorded: self }
     }
 }
 
@@ -82,7 +135,7 @@ impl Replayed {
     /// What happened instead.
     fn why_not(&self) -> Option<String> {
         let walk = match &self.walk {
-            Ok(walk) => walk,
+            Ok((_, walk)) => walk,
             Err(why) => return Some(why.clone()),
         };
         let (taken, all) = (walk.lines.len(), self.recorded.trace.len());
@@ -105,20 +158,21 @@ impl Replayed {
 
     /// The first transition, counted from 1, that is not the one that was recorded.
     fn differs(&self) -> Option<usize> {
-        let lines = &self.walk.as_ref().ok()?.lines;
+        let lines = &self.walk.as_ref().ok()?.1.lines;
         lines.iter().zip(&self.recorded.trace.lines).position(|(a, b)| a != b).map(|i| i + 1)
     }
 
     /// For people.
     #[must_use]
     pub fn render(&self, width: usize, paint: Paint) -> String {
-        let Recorded { name, options, trace } = &self.recorded;
-        let prepared = options.prepare(name);
-        let title = prepared.as_ref().map_or("?".into(), |(check, _)| options.title(check));
-        let mut out = program::heading(name, &title, width, paint);
-        if let Ok((_, scenario)) = &prepared {
-            out += &report::facts(scenario, &with(scenario, options), width, paint);
-        }
+        let Recorded { name, trace, .. } = &self.recorded;
+        let mut out = match &self.walk {
+            Ok((told, _)) => {
+                let facts = report::facts(&told.scenario, &told.with, width, paint);
+                program::heading(name, &told.title, width, paint) + &facts
+            }
+            Err(_) => program::heading(name, "?", width, paint),
+        };
         out.push('\n');
         let (verdict, text) = match self.why_not() {
             None => ("REPRODUCED", format!("in {} transitions:", trace.len())),
@@ -127,7 +181,7 @@ impl Replayed {
         let painted = if self.reproduced() { paint.green(verdict) } else { paint.red(verdict) };
         out += &report::said(verdict, &painted, &text, width);
         if let Some(n) = self.differs() {
-            let (now, then) = (self.walk.as_ref().ok().map(|walk| &walk.lines[n - 1]), &trace.lines[n - 1]);
+            let (now, then) = (self.walk.as_ref().ok().map(|(_, walk)| &walk.lines[n - 1]), &trace.lines[n - 1]);
             let now = now.map_or("", |line| line.what.as_str());
             let text = if now == then.what {
                 format!("transition {n} is by another CPU, or leaves other bytes, than was recorded")
@@ -136,11 +190,11 @@ impl Replayed {
             };
             out += &report::said("differs:", &paint.yellow("differs:"), &text, width);
         }
-        if let Ok(walk) = &self.walk
+        if let Ok((told, walk)) = &self.walk
             && (!walk.lines.is_empty() || matches!(walk.ending, Ending::Violated(_)))
         {
             out.push('\n');
-            out += &interleaving::render(walk, options.shape.isa(), width, paint);
+            out += &interleaving::render(walk, told.scenario.world.profile.isa(), width, paint);
             if let Ending::Violated(violation) = walk.ending {
                 out += &report::violated(violation, width, paint);
             }
@@ -151,14 +205,19 @@ impl Replayed {
     /// The same as JSON.
     #[must_use]
     pub fn json(&self) -> Value {
-        let walk = self.walk.as_ref().ok();
+        let walk = self.walk.as_ref().ok().map(|(_, walk)| walk);
+        let (options, protocol) = match &self.recorded.asked {
+            Asked::Check(options) => (Some(options), None),
+            Asked::File(_, text) => (None, Some(text)),
+        };
         let ended = walk.and_then(|walk| match walk.ending {
             Ending::Violated(violation) => Some(violation),
             _ => None,
         });
         json!({
             "name": self.recorded.name,
-            "options": self.recorded.options,
+            "options": options,
+            "protocol": protocol,
             "recorded": self.recorded.trace.violation,
             "reproduced": self.reproduced(),
             "ended": ended,
@@ -230,7 +289,7 @@ mod tests {
         assert!(error(r#"{"reports": [{"verdict": "safe"}]}"#).contains("no report in it is unsafe"));
         let old = document(|report| drop(report.as_object_mut().unwrap().remove("options")));
         assert!(
-            error(&old).ends_with("to naive-copy cannot be walked again: missing field `options`"),
+            error(&old).ends_with("to naive-copy cannot be walked again: it has neither \"options\" nor \"protocol\""),
             "{}",
             error(&old)
         );

@@ -173,7 +173,9 @@ impl File {
 
     /// Explores it under one of its profiles. Of the options only the limits count.
     pub fn run(&self, profile: Profile, options: &Options, progress: Progress<'_>) -> Report {
-        report::run(&self.name, &self.title, &self.sometimes, &self.scenario(profile), options, progress)
+        let scenario = self.scenario(profile);
+        let report = report::run(&self.name, &self.title, &self.sometimes, &scenario, options, progress);
+        Report { protocol: Some(print(&self.under(profile))), ..report }
     }
 
     /// What is expected under a profile, if anything is.
