@@ -3,6 +3,7 @@
 mod ci;
 mod fence;
 mod graph;
+mod install;
 mod licences;
 mod nostd;
 mod source;
@@ -23,6 +24,8 @@ cargo xtask COMMAND
   bench trace   what a traced call costs, as ratios within one run
   fence         where unsafe code may be, lints, machine paths, unfinished work, file lengths
   graph         the arrows between the crates
+  install-c --prefix DIR [--destdir DIR] [--profile NAME]
+                header, static and shared library and pkg-config file for C and C++; builds the profile `release`
   licences      what the dependencies are licensed under, against deny.toml
   mutate        the checker must find a counterexample to each protocol that lacks a step, or has two swapped
   nostd         the no_std crates really link without std and alloc
@@ -54,6 +57,7 @@ fn run(workspace: &Workspace, words: &[&str]) -> Result<(), String> {
         ["bench", "trace"] => tools::bench_trace(workspace),
         ["fence"] => fence::run(workspace),
         ["graph"] => graph::run(workspace),
+        ["install-c", words @ ..] => install::run(workspace, words),
         ["licences"] => licences::run(workspace),
         ["mutate"] => tools::mutate(workspace),
         ["nostd"] => nostd::run(workspace),

@@ -6,9 +6,9 @@ use crate::workspace::Workspace;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Programs that some tests compare textpoke with, or trace. Debian's package has the program's name, and the
+/// Programs that some tests compare textpoke with, trace, or build C programs with. Debian's package has the program's name, and the
 /// tests want Debian's build, not another that happens to come first in PATH.
-const OPTIONAL: [&str; 3] = ["gdb", "python3", "sqlite3"];
+const OPTIONAL: [&str; 6] = ["clang", "gdb", "lld", "pkg-config", "python3", "sqlite3"];
 
 /// Runs the measuring program of the attach crate, optimised.
 pub fn bench_trace(workspace: &Workspace) -> Result<(), String> {

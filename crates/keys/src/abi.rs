@@ -37,8 +37,9 @@ impl Kind {
     }
 }
 
-/// A key: 64 bytes in the section `textpoke_keys`, whose order is fixed.
-#[repr(C, align(8))]
+/// A key: 64 bytes in the section `textpoke_keys`, whose order is fixed. The alignment leaves no gap between keys of two
+/// compilers, one of which aligns its table by more than it has to.
+#[repr(C, align(64))]
 #[derive(Debug)]
 pub struct Key {
     /// A [`Kind`].
@@ -71,6 +72,9 @@ pub struct Key {
 
 /// The `index` of a key that is in no array.
 pub const NO_INDEX: u32 = u32::MAX;
+/// The `index` of a key in an array whose keys do not count themselves, as C has them: its position is the number of keys
+/// right before it with the same `name` pointer.
+pub const UNCOUNTED: u32 = u32::MAX - 1;
 
 // SAFETY is not needed: the pointers lead to immutable static text, and all that changes is atomic.
 #[allow(unsafe_code, reason = "raw pointers take the automatic implementation away")]
@@ -110,6 +114,9 @@ impl Key {
 pub const LIKELY: u8 = 0x80;
 /// Bit of [`Entry::flags`], for calls: without a function the site is `mov eax, 0`; otherwise a NOP.
 pub const ZERO: u8 = 0x80;
+/// Bit of [`Entry::flags`], for calls: the site is a JMP, the last that its caller does. Without a function it leads to
+/// the trampoline, which returns 0.
+pub const TAIL: u8 = 0x40;
 
 /// An entry of the section `textpoke_sites`, with its addresses worked out.
 ///
@@ -119,7 +126,8 @@ pub const ZERO: u8 = 0x80;
 pub struct Entry {
     /// Where the instruction is that changes.
     pub code: u64,
-    /// Where a branch goes; meaningless for others.
+    /// Where a branch goes; for a call its trampoline: code that does what the site should, by loading the function from
+    /// the key. Meaningless for an immediate.
     pub target: u64,
     /// Where the address of the key, or of the first of an array, is stored (an entry of the GOT).
     pub slot: u64,
@@ -127,7 +135,7 @@ pub struct Entry {
     pub index: u16,
     /// What stands there.
     pub kind: Kind,
-    /// [`LIKELY`], [`ZERO`].
+    /// [`LIKELY`], [`ZERO`], [`TAIL`].
     pub flags: u8,
     /// Bytes of the site.
     pub len: u8,

@@ -261,7 +261,7 @@ macro_rules! __call {
                 "771: .byte 0xe8",
                 ".long {trampoline} - . - 4",
                 "773:",
-                $crate::__entry!("771b", "{flags}", "5", "0"),
+                $crate::__entry!("{trampoline}", "{flags}", "5", "0"),
                 $($shared,)*
                 trampoline = sym <$type as $crate::__call::Trampoline>::trampoline,
                 flags = const $crate::__call::zero_of(&$key),

@@ -1,10 +1,10 @@
 //! What the bytes of a site are, for each value of its key.
 
-use textpoke_core::isa::x86_64::{Insn, call};
+use textpoke_core::isa::x86_64::{Insn, call, jmp};
 use textpoke_core::isa::{Isa, X86_64};
 use textpoke_core::{Refusal, Site};
 
-use crate::abi::{Entry, Kind, LIKELY, ZERO};
+use crate::abi::{Entry, Kind, LIKELY, TAIL, ZERO};
 
 /// Most bytes of a site.
 pub const MAX_LEN: usize = 10;
@@ -36,8 +36,8 @@ const NEAR: u8 = 0x84;
 /// demands. `None` if it stands there already.
 ///
 /// # Errors
-/// [`Refusal::OldNotEmulated`] when no form of such a site stands there, [`Refusal::OutOfRange`] for a function out of reach,
-/// [`Refusal::Length`] for [`How::Head`] and an eight-byte immediate, whose instruction is longer than a site.
+/// [`Refusal::OldNotEmulated`] when no form of such a site stands there, [`Refusal::OutOfRange`] for a function out of
+/// reach of a site whose trampoline is too, [`Refusal::Length`] for [`How::Head`] and an eight-byte immediate, whose instruction is longer than a site.
 pub fn change(entry: &Entry, now: &[u8], value: u64, how: How) -> Result<Option<Site>, Refusal> {
     let now = now.get(..usize::from(entry.len)).ok_or(Refusal::OldNotEmulated)?;
     match entry.kind {
@@ -74,7 +74,11 @@ pub fn mend(entry: &Entry, now: &[u8], value: u64) -> Result<Option<Site>, Refus
         }
         // Whatever it was: any other form than the one it shall be.
         Kind::Call => {
-            let other = if value == 0 { call(entry.code, entry.code)? } else { NOP5 };
+            let other = match value {
+                _ if entry.flags & TAIL != 0 => jmp(entry.code, entry.code)?,
+                0 => call(entry.code, entry.code)?,
+                _ => NOP5,
+            };
             whole.get_mut(..5).ok_or(Refusal::OldNotEmulated)?.copy_from_slice(&other);
         }
         Kind::Imm => {
@@ -119,16 +123,24 @@ fn branch(entry: &Entry, now: &[u8], on: bool, how: How) -> Result<Option<Site>,
 }
 
 fn call_site(entry: &Entry, now: &[u8], function: u64) -> Result<Option<Site>, Refusal> {
+    let tail = entry.flags & TAIL != 0;
+    let to = if tail { jmp } else { call };
     let wants = match function {
+        0 if tail => jmp(entry.code, entry.target)?,
         0 if entry.flags & ZERO != 0 => ZERO5,
         0 => NOP5,
-        function => call(entry.code, function)?,
+        // A library is mapped further from the program than a CALL reaches; the trampoline loads the function.
+        function => to(entry.code, function).or_else(|_| to(entry.code, entry.target))?,
     };
     if now == wants {
         return Ok(None);
     }
-    let is_call = |bytes: &[u8]| matches!(X86_64::decode(entry.code, bytes), Some(Insn::Call { .. }));
-    if now.len() != 5 || (now != NOP5 && now != ZERO5 && !is_call(now)) {
+    let good = match X86_64::decode(entry.code, now) {
+        Some(Insn::Jmp { .. }) => tail,
+        Some(Insn::Call { .. }) => !tail,
+        _ => !tail && (now == NOP5 || now == ZERO5),
+    };
+    if now.len() != 5 || !good {
         return Err(Refusal::OldNotEmulated);
     }
     Ok(Site::single(entry.code, now, &wants))
@@ -207,7 +219,28 @@ mod tests {
         assert_eq!(change(&plain, &NOP5, 0x2000, How::Head).unwrap().unwrap().new[..5], to);
         assert_eq!(change(&plain, &to, 0, How::Head).unwrap().unwrap().new[..5], NOP5);
         assert_eq!(change(&zero, &to, 0, How::Head).unwrap().unwrap().new[..5], ZERO5);
-        assert!(matches!(change(&plain, &to, 1 << 40, How::Store), Err(Refusal::OutOfRange { .. })));
+        // Out of reach: the trampoline.
+        let far = change(&Entry { target: 0x3000, ..plain }, &to, 1 << 40, How::Store).unwrap().unwrap();
+        assert_eq!(far.new[..5], call(0x1000, 0x3000).unwrap());
+        assert!(matches!(
+            change(&Entry { target: 1 << 50, ..plain }, &to, 1 << 40, How::Store),
+            Err(Refusal::OutOfRange { .. })
+        ));
+    }
+
+    #[test]
+    fn a_tail_call_is_always_a_jump() {
+        let tail = Entry { target: 0x3000, ..entry(Kind::Call, TAIL, 5) };
+        let (slow, fast) = (jmp(0x1000, 0x3000).unwrap(), jmp(0x1000, 0x2000).unwrap());
+        let new = |now: &[u8], value| change(&tail, now, value, How::Head).unwrap().map(|site| site.new[..5].to_vec());
+        assert_eq!(new(&slow, 0), None);
+        assert_eq!(new(&slow, 1 << 40), None);
+        assert_eq!(new(&slow, 0x2000), Some(fast.to_vec()));
+        assert_eq!(new(&fast, 0), Some(slow.to_vec()));
+        assert_eq!(mend(&tail, &[0xcc, 0, 0, 0, 0], 0x2000).unwrap().unwrap().new[..5], fast);
+        for bad in [call(0x1000, 0x2000).unwrap(), NOP5, ZERO5] {
+            assert_eq!(change(&tail, &bad, 0, How::Head), Err(Refusal::OldNotEmulated));
+        }
     }
 
     #[test]

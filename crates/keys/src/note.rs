@@ -4,7 +4,7 @@
 ///
 /// The table's section has `SHF_LINK_ORDER`: the linker drops an entry together with the function it describes. That
 /// takes a symbol in the function's section, which is made from a counter, because inlined and generic code is there
-/// more than once and local labels cannot be named.
+/// more than once and local labels cannot be named. `?` puts it into the function's group, if that has one.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __entry {
@@ -15,7 +15,7 @@ macro_rules! __entry {
             ".altmacro\n",
             ".macro textpoke_entry n\n",
             ".set .Ltextpoke_\\n, 771b\n",
-            ".pushsection textpoke_sites, \"ao\", @progbits, .Ltextpoke_\\n\n",
+            ".pushsection textpoke_sites, \"ao?\", @progbits, .Ltextpoke_\\n\n",
             ".endm\n",
             "textpoke_entry %textpoke_count\n",
             ".purgem textpoke_entry\n",
@@ -51,6 +51,9 @@ macro_rules! __note {
             ".weak textpoke_object\n.hidden textpoke_object\n",
             "774: .quad 0, 0\n",
             ".set textpoke_object, 774b\n",
+            // GNU ld wants there to be the tables whose ends are named.
+            ".pushsection textpoke_sites, \"ao?\", @progbits, textpoke_object\n.popsection\n",
+            ".pushsection textpoke_keys, \"aw\", @progbits\n.popsection\n",
             ".popsection\n",
             ".pushsection .note.textpoke, \"aGR\", @note, textpoke_object, comdat\n",
             ".balign 4\n",

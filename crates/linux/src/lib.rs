@@ -22,7 +22,8 @@ mod inside;
 pub mod journal;
 pub mod live;
 #[cfg(feature = "std")]
-mod loaded;
+#[doc(hidden)]
+pub mod loaded;
 #[cfg(feature = "std")]
 mod lock;
 #[cfg(feature = "std")]

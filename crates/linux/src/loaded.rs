@@ -22,7 +22,7 @@ struct Found {
 /// Not while the engine is locked: the loader has a lock too, and holds it while it calls constructors, which may flip.
 ///
 /// The symbols are weak: a program without a dynamic loader has none, and nothing to unload.
-pub(crate) fn stay() {
+pub fn stay() {
     /// Only saves work.
     static DONE: AtomicBool = AtomicBool::new(false);
     if DONE.load(Relaxed) {

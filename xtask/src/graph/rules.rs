@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 ///
 /// The chain `core <- cpu <- {linux, bare} <- textpoke` may be shortened: a crate may name the types
 /// of everything below it on the chain.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("core", &[]),
     ("trace", &[]),
     ("workload", &[]),
@@ -17,6 +17,8 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("linux", &["core", "cpu"]),
     ("bare", &["core", "cpu"]),
     ("textpoke", &["core", "cpu", "keys", "linux", "bare"]),
+    // The same library for C: functions with C's names around it.
+    ("capi", &["textpoke"]),
     ("model", &["core"]),
     ("analyze", &["core"]),
     // Runs what the checker explores on the live machine, and compares: it must know both.

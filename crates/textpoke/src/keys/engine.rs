@@ -232,6 +232,11 @@ impl Keys {
     }
 }
 
+/// Frees what this copy of the library knows, because it is about to be unmapped. It looks again if it is used once more.
+pub(super) fn forget(held: Held) {
+    Keys { held }.state().index = Index::new();
+}
+
 /// What becomes of each key, in the order in which they are first named.
 fn turns(changes: &[Change]) -> Result<Vec<Turn>, KeyError> {
     let mut turns: Vec<Turn> = Vec::with_capacity(changes.len());

@@ -6,7 +6,7 @@ use textpoke_keys::abi::CLOSING;
 use textpoke_linux::process::Held;
 use textpoke_linux::words;
 
-use super::engine::Keys;
+use super::engine::{Keys, forget};
 
 /// Called by each object before its other constructors, so that its sites are what their keys are by now.
 ///
@@ -36,5 +36,24 @@ pub unsafe extern "C" fn going(object: *const AtomicU32) {
         // SAFETY: the caller's duty.
         unsafe { &*object }.store(CLOSING, SeqCst);
         held.words().generation.fetch_add(1, SeqCst);
+        if core::ptr::eq(object, own_object()) {
+            forget(held);
+        }
     }
+}
+
+/// The words of the object that this code is in; null if it has no sites.
+fn own_object() -> *const AtomicU32 {
+    let own;
+    // SAFETY: loads an address from the GOT, 0 where there is no such symbol.
+    unsafe {
+        core::arch::asm!(
+            ".weak textpoke_object",
+            ".hidden textpoke_object",
+            "mov {}, [rip + textpoke_object@GOTPCREL]",
+            lateout(reg) own,
+            options(nostack, preserves_flags),
+        );
+    }
+    own
 }

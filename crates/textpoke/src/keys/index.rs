@@ -1,6 +1,6 @@
 //! All sites of all loaded objects, by key.
 
-use textpoke_keys::abi::{CLOSING, ENTRY_SIZE, Entry, KEY_SIZE, Note, OBJECT_STATE};
+use textpoke_keys::abi::{CLOSING, ENTRY_SIZE, Entry, KEY_SIZE, Kind, Note, OBJECT_STATE};
 use textpoke_keys::find::{self, Memory, Segment};
 use textpoke_linux::process::Error;
 use textpoke_linux::range::Prot;
@@ -78,12 +78,31 @@ impl Index {
         self.keys.sort_unstable();
         self.keys.dedup();
         // A key in an object that is not relocated yet cannot be told: its sites are looked at when it has come.
+        let mut copies: Vec<u64> = found.iter().map(|&(key, _)| key).filter(|&key| !self.is_key(key)).collect();
+        copies.sort_unstable();
+        copies.dedup();
+        self.keys.extend(copies.into_iter().filter(|&key| is_copy(key)).map(|key| (key, key + KEY_SIZE as u64)));
+        self.keys.sort_unstable();
         found.retain(|&(key, _)| self.is_key(key));
         found.sort_unstable_by_key(|&(key, entry)| (key, entry.code));
         found.dedup_by_key(|&mut (_, entry)| entry.code);
         (self.sites, self.generation, self.built) = (found, generation, true);
         Ok(())
     }
+}
+
+/// Whether there is a key here, in no table: a program that is compiled for a fixed address has a copy of each variable of
+/// a library that it uses, to which all others refer, too. And an object without sites may have no note.
+fn is_copy(at: u64) -> bool {
+    let mut bytes = [0; KEY_SIZE];
+    let whole = at != 0 && at.is_multiple_of(KEY_SIZE as u64) && Own.read(at, &mut bytes);
+    let word = |i: usize| bytes[i..i + 8].iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+    // Kind and width; what is zero; where the name is.
+    whole
+        && Kind::from_u8(bytes[0]).is_some()
+        && matches!(bytes[1..4], [1 | 2 | 4 | 8, 0, 0])
+        && word(56) == 0
+        && Own.read(word(24), &mut [0])
 }
 
 /// The sites of an object, and its keys; nothing if it is on its way out or makes no sense.

@@ -1,5 +1,7 @@
 //! Looking at all keys of the process.
 
+use std::collections::HashSet;
+
 use textpoke_keys::abi::{Kind, NO_INDEX};
 
 use super::KeyError;
@@ -31,10 +33,16 @@ pub struct Found {
 pub fn all() -> Result<Vec<Found>, KeyError> {
     let mut keys = Keys::lock()?;
     let index = keys.index();
+    // The key of a library that the program has a copy of has no sites, but the copy's name.
+    let used: HashSet<*const u8> =
+        index.keys().filter(|&at| !index.sites_of(at).is_empty()).map(|at| super::engine::key_at(at).name).collect();
     Ok(index
         .keys()
         .filter_map(|at| {
             let key = super::engine::key_at(at);
+            if index.sites_of(at).is_empty() && key.index == NO_INDEX && used.contains(&key.name) {
+                return None;
+            }
             let name = text(key.name, key.name_len);
             Some(Found {
                 name: if key.index == NO_INDEX { name } else { format!("{name}[{}]", key.index) },

@@ -1,0 +1,3 @@
+#include <textpoke.h>
+
+TEXTPOKE_KEY_DEFINE_FALSE(distant);
