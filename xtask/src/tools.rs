@@ -8,7 +8,7 @@ use std::process::Command;
 
 /// Programs that some tests compare textpoke with, trace, or build C programs with. Debian's package has the program's name, and the
 /// tests want Debian's build, not another that happens to come first in PATH.
-const OPTIONAL: [&str; 6] = ["clang", "gdb", "lld", "pkg-config", "python3", "sqlite3"];
+const OPTIONAL: [&str; 7] = ["clang", "gdb", "lld", "pkg-config", "python3", "sqlite3", "strace"];
 
 /// Runs the measuring program of the attach crate, optimised.
 pub fn bench_trace(workspace: &Workspace) -> Result<(), String> {
