@@ -9,14 +9,16 @@ use crate::build::{exists, good, libraries, manifest};
 fn the_example_is_built_with_what_is_installed() {
     let place = tempfile::tempdir().unwrap();
     let prefix = place.path().join("prefix");
-    // The libraries were just built with this profile, so that cargo has nothing to do.
+    // A folder of its own: alone, the crate is built with other features than in the workspace, and the other tests link
+    // what was built there.
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("install");
     let folder = libraries();
     let profile = match folder.parent().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap() {
         "debug" => "dev",
         name => name,
     };
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-    cargo.current_dir(manifest()).args([
+    cargo.current_dir(manifest()).env("CARGO_TARGET_DIR", &target).args([
         "run",
         "--quiet",
         "--package",
