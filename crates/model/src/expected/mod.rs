@@ -112,7 +112,9 @@ pub fn rows(deep: bool) -> Vec<Row> {
         // The verdicts of the digest do not depend on the number of processors; nor must ours.
         for cpus in [3, 4] {
             // One NMI is what this one is about: more CPUs have more.
-            for &r in written.iter().filter(|r| r.check != "nmi-as-written-one") {
+            // Four CPUs whose NMIs execute the text as they like do not fit into memory; three are what is argued for.
+            let skipped = |r: &Row| r.check == "nmi-as-written-one" || cpus == 4 && r.check == "nmi-meets-trap";
+            for &r in written.iter().filter(|r| !skipped(r)) {
                 let expect = match r.expect {
                     Expect::Safe => Expect::Safe,
                     Expect::Unsafe(violation, _) => Expect::Unsafe(violation, None),
@@ -138,6 +140,10 @@ fn built_in(kind: Kind, profile: Profile) -> Vec<Row> {
     let with = |digest, cpus, sites| Row { digest, shape: Shape { cpus, sites, ..plain.shape }, ..plain };
     let mut rows = Vec::new();
     for (cpus, sites) in [(2, 1), (2, 2), (2, 3), (3, 1), (3, 2), (4, 1), (4, 2)] {
+        if kind == Kind::NmiAssist && (cpus, sites) == (4, 2) {
+            // Four CPUs and their NMIs: more than 4 GiB of states. Helpers that write need two that take NMIs.
+            continue;
+        }
         let heavy = match kind {
             Kind::Displace | Kind::Pair => (cpus, sites) == (4, 2),
             // The patcher's own CPU takes NMIs, too.
@@ -156,7 +162,9 @@ fn built_in(kind: Kind, profile: Profile) -> Vec<Row> {
     rows.push(Row { failures: Some(1), deep: heavy, ..with("every step fails once", 2, 2) });
     rows.push(Row { failures: Some(1), own_traps: true, deep: heavy, ..with("every step fails once", 3, 1) });
     rows.push(Row { failures: Some(2), any_order: true, ..with("two steps fail", 2, 1) });
-    rows.push(Row { failures: Some(1), deep: true, ..with("every step fails once", 3, 2) });
+    if kind != Kind::NmiAssist {
+        rows.push(Row { failures: Some(1), deep: true, ..with("every step fails once", 3, 2) });
+    }
     if kind == Kind::NmiAssist {
         rows.push(Row { nmis: Some(2), deep: true, ..with("two NMIs on each CPU", 2, 1) });
         rows.push(Row { nmis: Some(2), deep: true, ..with("two NMIs on each CPU", 3, 1) });
