@@ -149,7 +149,8 @@ fn keys_of_two_objects_leave_no_gap() {
             .map(|symbol| symbol.size())
             .collect();
         assert_eq!((section.address() % 64, section.size()), (0, keys.iter().sum()));
-        assert!(keys.iter().all(|size| size % 64 == 0) && section.size() == 11 * 64, "{keys:?}");
+        // Eleven of the program's own, and those of the library's features, which whoever builds the workspace chooses.
+        assert!(keys.iter().all(|size| size % 64 == 0) && section.size() >= 11 * 64, "{keys:?}");
         // All there is at start is data: nothing has to run before a key can be used.
         let data = section.data().unwrap();
         assert!(data.chunks(64).all(|key| key[0] <= 2 && matches!(key[1], 1 | 2 | 8)));
