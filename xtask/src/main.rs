@@ -1,11 +1,13 @@
 //! Project automation. `cargo xtask ci` is literally what CI runs.
 
 mod ci;
+mod cross;
 mod fence;
 mod graph;
 mod install;
 mod licences;
 mod nostd;
+mod setup;
 mod source;
 mod steps;
 mod tools;
@@ -29,7 +31,7 @@ cargo xtask COMMAND
   licences      what the dependencies are licensed under, against deny.toml
   mutate        the checker must find a counterexample to each protocol that lacks a step, or has two swapped
   nostd         the no_std crates really link without std and alloc
-  setup         install the optional tools that some tests use (Debian, as root); harmless to repeat";
+  setup         install what some tests and other targets need (Debian, as root); harmless to repeat";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -61,7 +63,7 @@ fn run(workspace: &Workspace, words: &[&str]) -> Result<(), String> {
         ["licences"] => licences::run(workspace),
         ["mutate"] => tools::mutate(workspace),
         ["nostd"] => nostd::run(workspace),
-        ["setup"] => tools::setup(),
+        ["setup"] => setup::run(),
         [] | ["--help" | "-h" | "help"] => {
             println!("{HELP}");
             Ok(())

@@ -4,6 +4,7 @@
 //! panic handler of its own links them: with std in it there are two handlers, with alloc in it there
 //! is no allocator, and rustc refuses both. The check first proves itself on a probe that must fail.
 
+use crate::cross::{self, Rust, Target};
 use crate::workspace::Workspace;
 use std::path::{Path, PathBuf};
 
@@ -11,8 +12,8 @@ use std::path::{Path, PathBuf};
 const ANYWHERE: [&str; 5] = ["core", "cpu", "keys", "trace", "bare"];
 const IN_LINUX: [&str; 1] = ["linux"];
 
-/// Targets without an operating system; each that is installed is used as well as the host.
-const BARE_TARGETS: [&str; 3] = ["x86_64-unknown-none", "aarch64-unknown-none", "riscv64gc-unknown-none-elf"];
+/// Targets without an operating system; each that there is a Rust for is used as well as the host.
+const BARE_TARGETS: [Target; 3] = [cross::X86_64_BARE, cross::AARCH64_BARE, cross::RISCV64_BARE];
 
 pub fn run(workspace: &Workspace) -> Result<(), String> {
     let folder = workspace.root().join("target/xtask/nostd");
@@ -33,9 +34,14 @@ pub fn run(workspace: &Workspace) -> Result<(), String> {
     probe.build(workspace, None, false)?;
     println!("nostd: {} link for this machine without std and alloc", host.join(", "));
     let probe = Probe { root: workspace.root(), folder: folder.join("bare"), crates: &bare, extra: "" };
-    for target in installed(workspace)? {
-        probe.build(workspace, Some(target), false)?;
-        println!("nostd: {} link for {target}", bare.join(", "));
+    for target in BARE_TARGETS {
+        match Rust::find(target) {
+            Ok(rust) => {
+                probe.build(workspace, Some(&rust), false)?;
+                println!("nostd: {} link for {}", bare.join(", "), target.triple);
+            }
+            Err(reason) => println!("nostd: left out: {reason}"),
+        }
     }
     Ok(())
 }
@@ -49,7 +55,7 @@ struct Probe<'a> {
 }
 
 impl Probe<'_> {
-    fn build(&self, workspace: &Workspace, target: Option<&str>, quiet: bool) -> Result<(), String> {
+    fn build(&self, workspace: &Workspace, rust: Option<&Rust>, quiet: bool) -> Result<(), String> {
         let write = |path: &str, text: String| {
             let path = self.folder.join(path);
             std::fs::write(&path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
@@ -61,11 +67,12 @@ impl Probe<'_> {
         let manifest = self.folder.join("Cargo.toml").display().to_string();
         // Its own target folder beside it: a build for another set of features would throw ours away.
         let output = self.folder.join("target").display().to_string();
-        let mut args = vec!["build", "--quiet", "--release", "--manifest-path", &manifest, "--target-dir", &output];
-        if let Some(target) = target {
-            args.extend(["--target", target]);
-        }
-        let result = workspace.cargo(&args).output().map_err(|error| format!("cannot run cargo: {error}"))?;
+        let mut command = match rust {
+            Some(rust) => rust.cargo(workspace, "build"),
+            None => workspace.cargo(&["build"]),
+        };
+        command.args(["--quiet", "--release", "--manifest-path", &manifest, "--target-dir", &output]);
+        let result = command.output().map_err(|error| format!("cannot run cargo: {error}"))?;
         if result.status.success() {
             return Ok(());
         }
@@ -98,16 +105,4 @@ impl Probe<'_> {
             self.extra
         )
     }
-}
-
-/// The bare targets whose core library is there.
-fn installed(workspace: &Workspace) -> Result<Vec<&'static str>, String> {
-    let output = std::process::Command::new("rustc")
-        .current_dir(workspace.root())
-        .args(["--print", "sysroot"])
-        .output()
-        .map_err(|error| format!("cannot run rustc: {error}"))?;
-    let sysroot = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
-    let libraries = sysroot.join("lib/rustlib");
-    Ok(BARE_TARGETS.into_iter().filter(|target| libraries.join(target).join("lib").exists()).collect())
 }
