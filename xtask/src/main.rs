@@ -4,6 +4,7 @@ mod ci;
 mod cross;
 mod fence;
 mod graph;
+mod guest;
 mod install;
 mod licences;
 mod nostd;
@@ -26,6 +27,8 @@ cargo xtask COMMAND
   bench trace   what a traced call costs, as ratios within one run
   fence         where unsafe code may be, lints, machine paths, unfinished work, file lengths
   graph         the arrows between the crates
+  guest ARCH [--file PATH]... -- COMMAND [-- COMMAND]...
+                boots a kernel for arm64 or riscv64 in QEMU with these files in /bin and runs the commands there
   install-c --prefix DIR [--destdir DIR] [--profile NAME]
                 header, static and shared library and pkg-config file for C and C++; builds the profile `release`
   licences      what the dependencies are licensed under, against deny.toml
@@ -59,6 +62,7 @@ fn run(workspace: &Workspace, words: &[&str]) -> Result<(), String> {
         ["bench", "trace"] => tools::bench_trace(workspace),
         ["fence"] => fence::run(workspace),
         ["graph"] => graph::run(workspace),
+        ["guest", words @ ..] => guest::command(workspace, words),
         ["install-c", words @ ..] => install::run(workspace, words),
         ["licences"] => licences::run(workspace),
         ["mutate"] => tools::mutate(workspace),
