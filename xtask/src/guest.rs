@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::cross;
 use crate::steps::status;
 use crate::workspace::Workspace;
 pub use machine::Ended;
@@ -67,15 +68,9 @@ impl Arch {
 
     /// Why this machine cannot have such a guest.
     pub fn lacks(self) -> Option<String> {
-        let missing = self.needs().into_iter().find(|(program, _)| !exists(program));
+        let missing = self.needs().into_iter().find(|(program, _)| !cross::in_path(program));
         missing.map(|(program, package)| format!("{program} is missing; install {package}, or run cargo xtask setup"))
     }
-}
-
-/// Whether a program can be started by its name.
-fn exists(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
 /// What a guest is to do.
