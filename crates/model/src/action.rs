@@ -2,8 +2,10 @@
 
 use textpoke_core::{Direction, Step};
 
+use crate::machine::Who;
 use crate::property::Sometimes;
 use crate::state::{DataStore, Spot};
+use crate::text::HOP;
 
 /// What was executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +30,10 @@ pub enum What {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NmiStep {
     /// It comes in.
-    Arrives,
+    Arrives {
+        /// While the text was changed in part.
+        meanwhile: bool,
+    },
     /// It counts itself as running.
     Counts,
     /// It reads whether a change is announced.
@@ -92,6 +97,8 @@ pub enum Action {
         piece: u16,
         /// An NMI does it.
         nmi: bool,
+        /// The patcher does it while an NMI runs on another CPU.
+        meets: bool,
     },
     /// Writes the record for NMIs: the address, then the bytes.
     Records {
@@ -152,6 +159,10 @@ pub enum Action {
         len: u8,
         /// The values of its bytes, two bits each.
         values: u16,
+        /// The version that was executed to its end, as a mask; 0: it was not, or it may have been one of several.
+        whole: u8,
+        /// In an NMI.
+        nmi: bool,
     },
     /// Passes a synchronising point.
     Synchronises,
@@ -187,17 +198,29 @@ pub enum Action {
 }
 
 impl Action {
-    /// What this proves to be reachable.
-    pub fn happened(self) -> u32 {
+    /// What this proves to be reachable, if `who` does it.
+    pub fn happened(self, who: Who) -> u32 {
         let bit = match self {
-            Self::Executes { what: What::Old, .. } => Sometimes::OldRan,
-            Self::Executes { what: What::New, .. } => Sometimes::NewRan,
-            Self::Executes { what: What::Both, .. } => return Sometimes::OldRan.bit() | Sometimes::NewRan.bit(),
-            Self::Nmi { step: NmiStep::Arrives } => Sometimes::NmiCame,
+            Self::Executes { what: What::Trap, spot, nmi, .. } => {
+                let trap = if spot.offset > 0 { Sometimes::InnerTrap } else { Sometimes::HeadTrap };
+                return trap.bit() | ran(nmi);
+            }
+            Self::Executes { whole, nmi, .. } => {
+                let form = match whole {
+                    1 => Sometimes::OldRan.bit(),
+                    2 => Sometimes::NewRan.bit(),
+                    4 => Sometimes::ThenRan.bit(),
+                    HOP => Sometimes::HopRan.bit(),
+                    _ => 0,
+                };
+                return form | ran(nmi);
+            }
+            Self::Nmi { step: NmiStep::Arrives { meanwhile } } => {
+                let where_to = if who == 0 { Sometimes::NmiOnPatcher } else { Sometimes::NmiMeanwhile };
+                return Sometimes::NmiCame.bit() | if meanwhile { where_to.bit() } else { 0 };
+            }
+            Self::Stores { meets: true, .. } => Sometimes::NmiMeanwhile,
             Self::Nmi { step: NmiStep::Written | NmiStep::Maintains } => Sometimes::NmiHelped,
-            Self::Executes { what: What::Hop, .. } => Sometimes::HopRan,
-            Self::Executes { what: What::Trap, spot, .. } if spot.offset > 0 => Sometimes::InnerTrap,
-            Self::Executes { what: What::Trap, .. } => Sometimes::HeadTrap,
             Self::Answers { answer: Answer::New } => Sometimes::ActedNew,
             Self::Answers { answer: Answer::Old } => Sometimes::ActedOld,
             Self::Answers { answer: Answer::Late } | Self::Moved => Sometimes::Late,
@@ -208,4 +231,8 @@ impl Action {
         };
         bit.bit()
     }
+}
+
+fn ran(nmi: bool) -> u32 {
+    if nmi { Sometimes::NmiRan.bit() } else { 0 }
 }

@@ -180,9 +180,9 @@ pub fn explore<const N: usize>(machine: &Machine, limits: Limits, progress: Prog
         found.happened |= machine.node(&s).happened;
         let from = next as u32;
         let mut violated = None;
-        machine.successors(&s, &mut |_: Who, action: Action, to: Result<State<N>, Violation>| {
+        machine.successors(&s, &mut |who: Who, action: Action, to: Result<State<N>, Violation>| {
             found.transitions += 1;
-            found.happened |= action.happened();
+            found.happened |= action.happened(who);
             match to {
                 Ok(to) if violated.is_none() => {
                     let (id, _) = set.insert(&canonical(to), from);

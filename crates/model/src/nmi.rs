@@ -39,6 +39,11 @@ impl Entry {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Plain, Self::Counts, Self::AsWritten, Self::Atomic, Self::Visit];
 
+    /// Whether an NMI writes what is announced.
+    pub const fn helps(self) -> bool {
+        matches!(self, Self::AsWritten | Self::Atomic | Self::Visit)
+    }
+
     /// The name in protocol files.
     pub const fn name(self) -> &'static str {
         match self {

@@ -32,7 +32,7 @@ pub enum Violation {
     TableInUse,
     /// The call returned and an NMI may still read the record.
     RecordInUse,
-    /// A store went to text that was not opened.
+    /// A store went to text that was not opened, be it the patcher's or an NMI's.
     Fault,
     /// The call returned and the text was still writable.
     LeftWritable,
@@ -48,7 +48,7 @@ pub enum Violation {
 
 impl Violation {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Torn,
         Self::Pair,
         Self::LostTrap,
@@ -61,6 +61,7 @@ impl Violation {
         Self::Deadlock,
         Self::WrongEffect,
         Self::TableInUse,
+        Self::RecordInUse,
         Self::Fault,
         Self::LeftWritable,
         Self::LeftParked,
@@ -118,10 +119,12 @@ impl Violation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sometimes {
-    /// An old instruction was executed.
+    /// The old form was executed to its end.
     OldRan,
-    /// A new instruction was executed.
+    /// The new form was.
     NewRan,
+    /// The form of a second change was.
+    ThenRan,
     /// A thread passed by over the short jump.
     HopRan,
     /// The trap on a head was taken.
@@ -152,13 +155,20 @@ pub enum Sometimes {
     NmiCame,
     /// A non-maskable interrupt had written its record before it did anything else.
     NmiHelped,
+    /// A non-maskable interrupt executed a site.
+    NmiRan,
+    /// One ran on another CPU while the patcher stored, or came while the text was changed in part.
+    NmiMeanwhile,
+    /// One came on the patcher's CPU while the text was changed in part.
+    NmiOnPatcher,
 }
 
 impl Sometimes {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::OldRan,
         Self::NewRan,
+        Self::ThenRan,
         Self::HopRan,
         Self::HeadTrap,
         Self::InnerTrap,
@@ -174,6 +184,9 @@ impl Sometimes {
         Self::OwnTrap,
         Self::NmiCame,
         Self::NmiHelped,
+        Self::NmiRan,
+        Self::NmiMeanwhile,
+        Self::NmiOnPatcher,
     ];
 
     /// As a bit of a set.
@@ -184,5 +197,18 @@ impl Sometimes {
     /// Those of `wanted` that did not happen.
     pub fn missing(happened: u32, wanted: &[Self]) -> Vec<Self> {
         wanted.iter().copied().filter(|w| happened & w.bit() == 0).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lists_are_complete_and_in_order() {
+        assert!(Violation::ALL.iter().enumerate().all(|(i, v)| *v as usize == i));
+        assert_eq!(Violation::NotUndone as usize + 1, Violation::ALL.len());
+        assert!(Sometimes::ALL.iter().enumerate().all(|(i, s)| *s as usize == i));
+        assert_eq!(Sometimes::NmiOnPatcher as usize + 1, Sometimes::ALL.len());
     }
 }

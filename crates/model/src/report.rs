@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
-use textpoke_core::Step;
+use textpoke_core::{Phase, Step};
 
 use crate::explore::{End, Progress, explore};
 use crate::machine::Machine;
@@ -176,21 +176,54 @@ pub fn run(
     report
 }
 
-/// What must happen sometimes, given what else may happen.
+/// What must happen sometimes: what was asked for, and what is part of every scenario like this one, so that no `safe`
+/// means that nobody ever came by.
 fn wanted(sometimes: &[Sometimes], scenario: &Scenario) -> Vec<Sometimes> {
     let w = &scenario.world;
     if w.foreign {
         return vec![Sometimes::Undone];
     }
+    let programs = || scenario.batches.iter().map(|batch| batch.programs()[0]);
+    let announces = programs().flatten().any(|s| matches!(s, Step::Announce { .. }));
     let more = [
+        (true, Sometimes::OldRan),
+        (true, Sometimes::NewRan),
+        (scenario.batches.iter().any(|batch| batch.set > 0), Sometimes::ThenRan),
+        (programs().any(meets_traps), Sometimes::HeadTrap),
+        (true, Sometimes::Performed),
         (w.failures > 0, Sometimes::Undone),
         (w.failures > 1, Sometimes::Broken),
         (w.killed, Sometimes::Repaired),
         (w.own_traps, Sometimes::OwnTrap),
         (w.nmi.is_some(), Sometimes::NmiCame),
+        (w.nmi.is_some(), Sometimes::NmiRan),
+        (w.nmi.is_some_and(|nmi| nmi.others), Sometimes::NmiMeanwhile),
+        (w.nmi.is_some_and(|nmi| nmi.entry.helps()) && announces, Sometimes::NmiHelped),
     ];
-    let nmis = |s: &Sometimes| w.nmi.is_some() || !matches!(s, Sometimes::NmiCame | Sometimes::NmiHelped);
-    sometimes.iter().copied().filter(nmis).chain(more.into_iter().filter(|(on, _)| *on).map(|(_, s)| s)).collect()
+    let of_nmis = [Sometimes::NmiCame, Sometimes::NmiHelped, Sometimes::NmiRan, Sometimes::NmiMeanwhile];
+    let possible = |s: &Sometimes| w.nmi.is_some() || !(of_nmis.contains(s) || *s == Sometimes::NmiOnPatcher);
+    let mut all: Vec<_> = sometimes.iter().copied().filter(possible).collect();
+    for (_, event) in more.into_iter().filter(|(on, _)| *on) {
+        if !all.contains(&event) {
+            all.push(event);
+        }
+    }
+    all
+}
+
+/// Whether somebody runs while traps of this program stand in the text.
+fn meets_traps(program: &[Step]) -> bool {
+    let (mut parked, mut stand) = (false, false);
+    program.iter().any(|step| {
+        match step {
+            Step::Park => parked = true,
+            Step::Unpark => parked = false,
+            Step::Store { phase: Phase::Trap | Phase::TrapHead, .. } => stand = true,
+            Step::Store { phase: Phase::Head | Phase::Whole, .. } => stand = false,
+            _ => {}
+        }
+        stand && !parked
+    })
 }
 
 fn fill<const N: usize>(

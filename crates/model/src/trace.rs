@@ -169,7 +169,7 @@ fn said<const N: usize>(machine: &Machine, action: Action, s: &State<N>) -> Stri
         Action::Performs { step: Step::Retire, .. } => "retires: withdraws the table".into(),
         Action::Performs { step: Step::Done(_), .. } => "returns: withdraws the table".into(),
         Action::Performs { step, .. } => step_name(step).into(),
-        Action::Stores { piece, nmi } => {
+        Action::Stores { piece, nmi, .. } => {
             let p = &machine.script.pieces[usize::from(piece)];
             let spot = Spot { site: p.site, offset: p.offset, came: 0 };
             let lane = machine.text.lane(usize::from(p.site), usize::from(p.offset));
@@ -192,7 +192,7 @@ fn said<const N: usize>(machine: &Machine, action: Action, s: &State<N>) -> Stri
             let offset = spot.offset + from * machine.text.width() as u8;
             format!("fetches {bytes} at {}", place(machine, spot.site, offset))
         }
-        Action::Executes { spot, what, len, values: v } => {
+        Action::Executes { spot, what, len, values: v, .. } => {
             let bytes = values(machine, spot, 0, len, v);
             let what = match what {
                 What::Old => " (old)",
@@ -215,7 +215,7 @@ fn said<const N: usize>(machine: &Machine, action: Action, s: &State<N>) -> Stri
         }
         .into(),
         Action::Nmi { step } => match step {
-            NmiStep::Arrives => "NMI",
+            NmiStep::Arrives { .. } => "NMI",
             NmiStep::Counts => "NMI: counts itself",
             NmiStep::Reads { announced: true } => "NMI: a change is announced",
             NmiStep::Reads { announced: false } => "NMI: nothing is announced",

@@ -192,6 +192,7 @@ fn words(what: Sometimes) -> &'static str {
     match what {
         Sometimes::OldRan => "old code ran",
         Sometimes::NewRan => "new code ran",
+        Sometimes::ThenRan => "code of the second change ran",
         Sometimes::HopRan => "somebody passed by over the short jump",
         Sometimes::HeadTrap => "a head's trap was taken",
         Sometimes::InnerTrap => "an inner boundary's trap was taken",
@@ -207,5 +208,8 @@ fn words(what: Sometimes) -> &'static str {
         Sometimes::OwnTrap => "the program took a trap of its own",
         Sometimes::NmiCame => "an NMI came",
         Sometimes::NmiHelped => "an NMI wrote the bytes first",
+        Sometimes::NmiRan => "an NMI executed a site",
+        Sometimes::NmiMeanwhile => "an NMI ran on another CPU during a change",
+        Sometimes::NmiOnPatcher => "an NMI came on the patcher's CPU during a change",
     }
 }

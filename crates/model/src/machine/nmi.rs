@@ -1,6 +1,6 @@
 //! Non-maskable interrupts: they come at any moment, parking does not stop them, and they may execute the sites.
 
-use textpoke_core::nmi;
+use textpoke_core::{Step, nmi};
 
 use super::store::is_there;
 use super::{Machine, Sink, Who};
@@ -32,10 +32,14 @@ impl Machine {
             if self.world.nmi.is_some_and(|nmi| nmi.entry == Entry::Plain) {
                 to.threads[t] = to.threads[t].visiting(Visit::Handles);
             }
-            out.take(who, Action::Nmi { step: NmiStep::Arrives }, Ok(to));
+            let node = self.node(s);
+            let begun = s.text != self.text.all(usize::from(node.set), node.dir);
+            let meanwhile = begun && !matches!(node.step, Step::Done(_));
+            out.take(who, Action::Nmi { step: NmiStep::Arrives { meanwhile } }, Ok(to));
         } else if th.is(UNMASKED) && self.world.nmi.is_some_and(|nmi| !nmi.nests) {
             // One that nests is remembered and comes when this one is over: the same as one that comes then.
-            out.take(who, Action::Nmi { step: NmiStep::Arrives }, Err(Violation::NestedNmi));
+            let step = NmiStep::Arrives { meanwhile: false };
+            out.take(who, Action::Nmi { step }, Err(Violation::NestedNmi));
         }
     }
 
@@ -107,7 +111,7 @@ impl Machine {
                     // It may have left the patcher nothing to do.
                     let settled = self.settle(&mut to);
                     let number = self.script.records[usize::from(th.record()) - 1].0 + index;
-                    return out.take(who, Action::Stores { piece: number, nmi: true }, settled.map(|()| to));
+                    return out.take(who, Action::Stores { piece: number, nmi: true, meets: false }, settled.map(|()| to));
                 }
                 None if world.entry == Entry::Visit => {
                     self.maintain(&mut to, Some(t));

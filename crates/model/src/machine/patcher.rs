@@ -219,6 +219,7 @@ impl Machine {
         }
         let (from, to) = node.pieces;
         let own = s.threads[N - 1].is(PATCHER).then_some(N - 1);
+        let meets = s.threads.iter().any(|th| th.visit() != Visit::None);
         for i in 0..to - from {
             let any = self.world.order == Order::Any;
             let pending = if any { s.sub >> i & 1 == 0 } else { s.sub <= i };
@@ -226,7 +227,7 @@ impl Machine {
             if !pending || is_there(piece, s.text) {
                 continue;
             }
-            let action = Action::Stores { piece: from + i, nmi: false };
+            let action = Action::Stores { piece: from + i, nmi: false, meets };
             if self.world.foreign {
                 out.take(0, action, Err(Violation::ForeignLost));
                 return;

@@ -8,6 +8,7 @@ use crate::action::{Action, What};
 use crate::property::Violation;
 use crate::scenario::{Fetch, Inside};
 use crate::state::*;
+use crate::text::Form;
 
 impl Machine {
     /// What thread `t` may do now.
@@ -191,11 +192,13 @@ impl Machine {
         out: &mut impl Sink<N>,
     ) {
         let to = self.after(s, spot, seen, th).map(|th| put(s, t, th));
-        out.take(
-            self.who::<N>(th, t),
-            Action::Executes { spot, what: seen.what, len: seen.len, values: seen.values },
-            to,
-        );
+        // A form is executed to its end by the instruction that leaves the site, if it belongs to one version alone.
+        let came = |form: &Form| if spot.offset == 0 { form.versions } else { form.versions & spot.came };
+        let whole = seen.form.filter(|form| form.next == 0).map_or(0, came);
+        let whole = if whole.is_power_of_two() { whole } else { 0 };
+        let (what, nmi) = (seen.what, th.visit() != Visit::None);
+        let action = Action::Executes { spot, what, len: seen.len, values: seen.values, whole, nmi };
+        out.take(self.who::<N>(th, t), action, to);
     }
 
     /// The thread after it executed what it saw at `spot`.

@@ -121,7 +121,7 @@ pub(super) const CHECKS: &[Check] = &[
         title: "parking, and NMIs on every CPU write the same bytes first; there and back",
         built_in: Some(Kind::NmiAssist),
         isas: ALL,
-        sometimes: &[OldRan, NewRan, NmiHelped, Performed],
+        sometimes: &[OldRan, NewRan, NmiHelped, NmiOnPatcher, Performed],
         build: |s| {
             let places = if s.isa() == IsaId::Arm { word(s, a64::MOV, a64::B) } else { switch(s, 3) };
             let all = scenario(s, places, there_and_back(Kind::NmiAssist));
