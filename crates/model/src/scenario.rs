@@ -225,6 +225,19 @@ pub enum Unfenced {
     Announce,
 }
 
+/// What cache maintenance does on Arm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Maintenance {
+    /// DC CVAU, then IC IVAU, which reaches every CPU: the contract.
+    Everywhere,
+    /// The same, where the invalidation reaches the CPU alone that asks for it.
+    Local,
+    /// DC CVAU alone, which is enough with `CTR_EL0.DIC`.
+    Cleans,
+    /// IC IVAU alone, which is enough with `CTR_EL0.IDC`.
+    Invalidates,
+}
+
 /// The rules of one exploration. [`World::new`] is the contract and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct World {
@@ -236,8 +249,8 @@ pub struct World {
     pub one_byte_exempt: bool,
     /// AMD and Ziccid only: instructions fetched ahead, 1 or 2.
     pub queue: u8,
-    /// Arm only: whether cache maintenance reaches every CPU, or the patcher's alone.
-    pub broadcast: bool,
+    /// Arm only: what cache maintenance does.
+    pub maintenance: Maintenance,
     /// Arm only: whether changing an instruction that the architecture does not let change live is a violation.
     pub cmodx: bool,
     /// Whether a [`Step::Pause`] is assumed to be long enough for every CPU to fetch anew.
@@ -258,6 +271,8 @@ pub struct World {
     pub inside: Inside,
     /// What `Retire` waits for.
     pub retire: RetireRule,
+    /// Whether text can be written at any time, so that nobody has to open it.
+    pub writable: bool,
     /// Threads may be caught between the instructions of a site by a signal whose handler is program code.
     pub signals: bool,
     /// The program executes trap instructions of its own.
@@ -293,7 +308,7 @@ impl World {
             at_once: if matches!(profile, Profile::Ziccif) { 4 } else { 1 },
             one_byte_exempt: true,
             queue: 2,
-            broadcast: true,
+            maintenance: Maintenance::Everywhere,
             cmodx: true,
             bounded_staleness: false,
             unfenced: None,
@@ -304,6 +319,7 @@ impl World {
             handler: Handler::Stays,
             inside: Inside::Contract,
             retire: RetireRule::Contract,
+            writable: false,
             signals: true,
             own_traps: false,
             foreign: false,

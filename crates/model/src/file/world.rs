@@ -1,7 +1,7 @@
 //! The rules of a world as lines: every knob, its phrases, and what they mean. The first phrase of each is the default.
 
 use crate::nmi::{Entry, Nmi};
-use crate::scenario::{Fetch, Grain, Handler, Inside, IsaId, Order, Profile, Repairer, RetireRule, Unfenced, World};
+use crate::scenario::{Fetch, Grain, Handler, Inside, IsaId, Maintenance, Order, Profile, Repairer, RetireRule, Unfenced, World};
 
 /// One way to set a knob.
 pub(super) struct Phrase {
@@ -109,6 +109,10 @@ pub(super) const KNOBS: &[Knob] = &[
         "`await none inside` believes the program counter, which is behind the trap instruction";
         "inside by counter and moved" => Inside::ByCounterAndMove,
         "the same, and whoever's program counter is on an inner boundary is moved to the copy";
+    ),
+    knob!(writable:
+        "text protected" => false, "text can be written from `open` to `close` only, by NMIs as well";
+        "text writable" => true, "text can be written at any time";
     ),
     knob!(signals:
         "signals come" => true, "a signal may catch a thread between the instructions of a site";
@@ -233,9 +237,11 @@ pub(super) const KNOBS: &[Knob] = &[
         "barriers missing behind record" => Some(Unfenced::Record), "the record for NMIs is visible some time after `record`";
         "barriers missing behind announce" => Some(Unfenced::Announce), "the announcement to NMIs is visible some time after `announce`";
     ),
-    knob!(broadcast for |p| p.isa() == IsaId::Arm, "arm64, arm64-idc and arm64-dic":
-        "maintenance reaches all" => true, "cache maintenance reaches every CPU";
-        "maintenance stays local" => false, "cache maintenance reaches the patcher's CPU alone";
+    knob!(maintenance for |p| p.isa() == IsaId::Arm, "arm64, arm64-idc and arm64-dic":
+        "maintenance reaches all" => Maintenance::Everywhere, "cache maintenance cleans data, and invalidates every CPU's instruction cache";
+        "maintenance stays local" => Maintenance::Local, "cache maintenance invalidates the instruction cache alone of the CPU that asks for it";
+        "maintenance only cleans" => Maintenance::Cleans, "cache maintenance cleans data and invalidates no instruction cache";
+        "maintenance only invalidates" => Maintenance::Invalidates, "cache maintenance invalidates instruction caches and cleans no data";
     ),
     knob!(queue for |p| matches!(p.fetch(), Fetch::Queue(_)), "amd and ziccid":
         "fetch ahead 2" => 2, "up to two instructions are fetched before they are executed";
@@ -272,7 +278,7 @@ mod tests {
             at_once: _,
             one_byte_exempt: _,
             queue: _,
-            broadcast: _,
+            maintenance: _,
             cmodx: _,
             bounded_staleness: _,
             unfenced: _,
@@ -283,6 +289,7 @@ mod tests {
             handler: _,
             inside: _,
             retire: _,
+            writable: _,
             signals: _,
             own_traps: _,
             foreign: _,
@@ -299,8 +306,8 @@ mod tests {
         } = World::new(Profile::Amd);
         let Nmi { each: _, own: _, others: _, entry: _, acquires: _, nests: _ } = nmi.unwrap_or(Nmi::new(Entry::Plain));
         assert_eq!(profile, Profile::Amd);
-        // 20 fields of one knob each, `nmi` with one and four more, killed and repairer with one.
-        assert_eq!(KNOBS.len(), 22 + 5 + 1);
+        // 23 fields of one knob each, `nmi` with one and four more, killed and repairer with one.
+        assert_eq!(KNOBS.len(), 23 + 5 + 1);
     }
 
     #[test]

@@ -55,6 +55,9 @@ impl Machine {
         }
         let back = self.redirect(th.resumed());
         to.threads[t] = if back.is(DUE) { self.synchronise(back.without(DUE), s.text) } else { back };
+        if self.node(s).step == Step::AwaitNmis {
+            to.threads[t] = to.threads[t].with(ACKED);
+        }
         out.take(self.who::<N>(th, t), Action::Nmi { step: NmiStep::Leaves }, Ok(to));
     }
 
@@ -104,10 +107,15 @@ impl Machine {
                 }
                 (NmiStep::Bytes, Visit::Writes)
             }
+            // A store of what is there already needs the window, too.
+            Visit::Writes if !self.is_open(s) => {
+                let step = Action::Nmi { step: NmiStep::Written };
+                return out.take(who, step, Err(Violation::Fault));
+            }
             Visit::Writes => match self.unwritten(s, th) {
                 Some((index, piece)) => {
                     to.threads[t] = th.at_index(index + 1);
-                    self.write(&mut to, &piece, Some(t));
+                    self.write(&mut to, &piece);
                     // It may have left the patcher nothing to do.
                     let settled = self.settle(&mut to);
                     let number = self.script.records[usize::from(th.record()) - 1].0 + index;

@@ -99,7 +99,9 @@ impl Machine {
     fn enabled<const N: usize>(&self, s: &State<N>, step: Step) -> bool {
         match step {
             Step::Retire => s.threads.iter().all(|&th| !self.keeps_table(s, th)),
-            Step::AwaitNmis | Step::Announce { idle: true } => s.running() == 0,
+            // Those that came in since need not have ended.
+            Step::AwaitNmis => s.threads.iter().all(|th| th.is(ACKED | PATCHER)),
+            Step::Announce { idle: true } => s.running() == 0,
             _ => true,
         }
     }
@@ -126,6 +128,7 @@ impl Machine {
     /// The effect of a step that happens at once. False: it found a mismatch.
     fn effect<const N: usize>(&self, s: &mut State<N>, node: &Node) -> Result<bool, Violation> {
         match node.step {
+            Step::Open if self.world.writable => {}
             Step::Open => s.misc |= OPEN,
             Step::Close => s.misc &= !OPEN,
             Step::Verify { after } => {
@@ -169,6 +172,11 @@ impl Machine {
             _ => {}
         }
         Ok(true)
+    }
+
+    /// Whether the text can be written.
+    pub(super) fn is_open<const N: usize>(&self, s: &State<N>) -> bool {
+        self.world.writable || s.misc & OPEN != 0
     }
 
     fn withdraw<const N: usize>(&self, s: &mut State<N>) {
@@ -218,7 +226,6 @@ impl Machine {
             return;
         }
         let (from, to) = node.pieces;
-        let own = s.threads[N - 1].is(PATCHER).then_some(N - 1);
         let meets = s.threads.iter().any(|th| th.visit() != Visit::None);
         for i in 0..to - from {
             let any = self.world.order == Order::Any;
@@ -234,7 +241,7 @@ impl Machine {
             }
             let mut next = *s;
             next.sub = if any { s.sub | 1 << i } else { i + 1 };
-            self.write(&mut next, piece, own);
+            self.write(&mut next, piece);
             let settled = self.settle(&mut next);
             out.take(0, action, settled.map(|()| next));
             if !any {
@@ -281,6 +288,11 @@ impl Machine {
         s.sub = 0;
         s.threads = s.threads.map(|th| th.without(ACKED | SEEN));
         let settled = self.settle(&mut s);
+        if self.node(&s).step == Step::AwaitNmis {
+            // Nobody waits for one that is not counted yet.
+            let awaited = |th: &Thread| !matches!(th.visit(), Visit::None | Visit::Arrived);
+            s.threads = s.threads.map(|th| if awaited(&th) { th } else { th.with(ACKED) });
+        }
         out.take(0, action, settled.map(|()| s));
     }
 
@@ -300,7 +312,7 @@ impl Machine {
                     return Ok(());
                 }
                 Step::Store { .. } => {
-                    if s.misc & OPEN == 0 {
+                    if !self.is_open(s) {
                         return Err(Violation::Fault);
                     }
                     let (from, to) = node.pieces;

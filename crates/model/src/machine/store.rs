@@ -2,33 +2,28 @@
 
 use super::{Machine, Sink, Who};
 use crate::action::Action;
-use crate::scenario::{Fetch, IsaId, Profile};
+use crate::scenario::{Fetch, IsaId, Maintenance, Profile};
 use crate::script::Piece;
 use crate::state::*;
 use crate::text::Text;
 
 impl Machine {
-    /// A piece appears in memory, and where fetch may find it. `by` is the CPU's slot that stored it, if it has one.
-    pub(super) fn write<const N: usize>(&self, s: &mut State<N>, piece: &Piece, by: Option<usize>) {
+    /// A piece appears in memory, and where fetch may find it.
+    ///
+    /// A CPU that stores through another address than it executes, as text is written, is told nothing about its own
+    /// fetches either (Intel SDM vol. 3 "Self-Modifying Code", AMD APM vol. 2 §7.6.1).
+    pub(super) fn write<const N: usize>(&self, s: &mut State<N>, piece: &Piece) {
         s.text = s.text & !piece.mask | piece.value;
-        let lanes = Text::all_values(piece);
         match self.fetch {
-            Fetch::Queue(_) => {
-                // x86-64: a CPU's own store empties its pipeline.
-                if let Some(own) = by.filter(|_| self.isa() == IsaId::X86) {
-                    s.threads[own].fetch = 0;
-                }
-            }
+            Fetch::Queue(_) => {}
             Fetch::Set => {
                 for th in &mut s.threads {
                     th.fetch |= piece.seen;
                 }
-                if let Some(own) = by.filter(|_| self.isa() == IsaId::X86) {
-                    s.threads[own].fetch = s.threads[own].fetch & !lanes | piece.seen;
-                }
             }
             Fetch::Caches => {
                 let coherent = self.world.profile == Profile::ArmDic;
+                let lanes = Text::all_values(piece);
                 for th in &mut s.threads {
                     let cache = th.fetch >> 32;
                     let cache = if coherent { cache & !lanes | piece.seen } else { cache | piece.seen };
@@ -41,21 +36,32 @@ impl Machine {
         }
     }
 
-    /// Cache maintenance by one CPU, complete: data cleaned, every instruction cache that it reaches invalidated.
+    /// Cache maintenance by one CPU: data cleaned, every instruction cache that it reaches invalidated, unless one of
+    /// both is forgotten.
     ///
     /// At its end all at once is the weakest: a cache that is invalidated earlier yields less meanwhile.
     pub(super) fn maintain<const N: usize>(&self, s: &mut State<N>, by: Option<usize>) {
         if self.fetch != Fetch::Caches {
             return;
         }
-        let clean = self.text.set(s.text);
+        let how = self.world.maintenance;
+        let mut refill = self.text.set(s.text);
         if self.world.profile == Profile::Arm {
-            s.set_unified(clean);
+            if how != Maintenance::Invalidates {
+                s.set_unified(refill);
+            }
+            // What was not cleaned may be fetched as it was, from behind the data cache.
+            refill = s.unified();
         }
         for (i, th) in s.threads.iter_mut().enumerate() {
             let own = by == Some(i) || by.is_none() && th.is(PATCHER);
-            if self.world.broadcast || own {
-                th.fetch = th.fetch & 0xffff_ffff | clean << 32;
+            let reached = match how {
+                Maintenance::Everywhere | Maintenance::Invalidates => true,
+                Maintenance::Local => own,
+                Maintenance::Cleans => false,
+            };
+            if reached {
+                th.fetch = th.fetch & 0xffff_ffff | refill << 32;
             }
         }
     }

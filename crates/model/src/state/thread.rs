@@ -102,7 +102,7 @@ const RECORD: u32 = 50;
 const LEFT: u32 = 52;
 const FLAGS: u32 = 56;
 
-/// It passed a synchronising point in this `SyncCores`.
+/// It passed a synchronising point in this `SyncCores`; or its NMI that this `AwaitNmis` waits for has ended.
 pub const ACKED: u64 = 1;
 /// `AwaitNoneInside` has found it outside.
 pub const SEEN: u64 = 2;

@@ -6,7 +6,7 @@ use textpoke_core::{Direction, Step};
 use super::{ARM, Check, FORTH, as_digest, custom, scenario, with, without};
 use crate::places::{a64, switch, word, words};
 use crate::property::Sometimes::*;
-use crate::scenario::{Batch, Place};
+use crate::scenario::{Batch, Maintenance, Place};
 
 /// NOP, NOP become MOV X9, X30 and BL.
 fn traced(s: &super::Shape) -> Vec<Place> {
@@ -59,7 +59,25 @@ pub(super) const CHECKS: &[Check] = &[
         built_in: None,
         isas: ARM,
         sometimes: FORTH,
-        build: |s| with(scenario(s, switch(s, 0), custom(one::PROGRAM.to_vec())), |w| w.broadcast = false),
+        build: |s| with(scenario(s, switch(s, 0), custom(one::PROGRAM.to_vec())), |w| w.maintenance = Maintenance::Local),
+    },
+    Check {
+        name: "word-no-clean",
+        title: "one word stored, instruction caches invalidated, but data not cleaned",
+        built_in: None,
+        isas: ARM,
+        sometimes: FORTH,
+        build: |s| {
+            with(scenario(s, switch(s, 0), custom(one::PROGRAM.to_vec())), |w| w.maintenance = Maintenance::Invalidates)
+        },
+    },
+    Check {
+        name: "word-no-invalidate",
+        title: "one word stored, data cleaned, but no instruction cache invalidated",
+        built_in: None,
+        isas: ARM,
+        sometimes: FORTH,
+        build: |s| with(scenario(s, switch(s, 0), custom(one::PROGRAM.to_vec())), |w| w.maintenance = Maintenance::Cleans),
     },
     Check {
         name: "park-local",
@@ -69,7 +87,7 @@ pub(super) const CHECKS: &[Check] = &[
         sometimes: FORTH,
         build: |s| {
             let all = scenario(s, word(s, a64::MOV, a64::B), custom(park::PROGRAM.to_vec()));
-            with(all, |w| w.broadcast = false)
+            with(all, |w| w.maintenance = Maintenance::Local)
         },
     },
     Check {

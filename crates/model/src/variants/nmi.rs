@@ -104,6 +104,8 @@ pub(super) const CHECKS: &[Check] = &[
         build: |s| {
             let program = without(ATOMIC, Step::AwaitNmis, 1);
             let mut both = parked(s, &program, Nmi::new(Entry::Atomic));
+            // As text was then; now the NMI would fault on it.
+            both.world.writable = true;
             both.batches.push(Batch::custom(program.clone(), program, Direction::Remove));
             both
         },
