@@ -33,6 +33,8 @@ pub enum NmiStep {
     Arrives {
         /// While the text was changed in part.
         meanwhile: bool,
+        /// Inside another NMI.
+        inside: bool,
     },
     /// It counts itself as running.
     Counts,
@@ -215,9 +217,10 @@ impl Action {
                 };
                 return form | ran(nmi);
             }
-            Self::Nmi { step: NmiStep::Arrives { meanwhile } } => {
-                let where_to = if who == 0 { Sometimes::NmiOnPatcher } else { Sometimes::NmiMeanwhile };
-                return Sometimes::NmiCame.bit() | if meanwhile { where_to.bit() } else { 0 };
+            Self::Nmi { step: NmiStep::Arrives { meanwhile, inside } } => {
+                let at = if who == 0 { Sometimes::NmiOnPatcher } else { Sometimes::NmiMeanwhile };
+                let bit = |on: bool, what: Sometimes| if on { what.bit() } else { 0 };
+                return Sometimes::NmiCame.bit() | bit(meanwhile, at) | bit(inside, Sometimes::NmiNested);
             }
             Self::Stores { meets: true, .. } => Sometimes::NmiMeanwhile,
             Self::Nmi { step: NmiStep::Written | NmiStep::Maintains } => Sometimes::NmiHelped,

@@ -15,8 +15,20 @@ pub struct Nmi {
     pub entry: Entry,
     /// Whether it reads the record behind the announcement, as acquiring it makes it; else the record may be read first.
     pub acquires: bool,
-    /// Whether an NMI that interrupts an NMI, which is possible once a trap in the first returned, is survived.
-    pub nests: bool,
+    /// What becomes of an NMI that comes while another runs on its CPU.
+    pub nests: Nesting,
+}
+
+/// What becomes of an NMI that comes while another runs on its CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Nesting {
+    /// It is the end, if a trap in the first returned, which lets others in (x86-64's IRET).
+    Kills,
+    /// It is remembered and comes when the first is over: nothing that needs a state of its own.
+    Waits,
+    /// It interrupts the first, which goes on behind it; two deep.
+    Runs,
 }
 
 /// What an NMI does before its work.
@@ -59,6 +71,6 @@ impl Entry {
 impl Nmi {
     /// As the live protocol has it: one on every CPU, the patcher's included.
     pub const fn new(entry: Entry) -> Self {
-        Self { each: 1, own: true, others: true, entry, acquires: true, nests: true }
+        Self { each: 1, own: true, others: true, entry, acquires: true, nests: Nesting::Waits }
     }
 }

@@ -161,11 +161,13 @@ pub enum Sometimes {
     NmiMeanwhile,
     /// One came on the patcher's CPU while the text was changed in part.
     NmiOnPatcher,
+    /// One interrupted another.
+    NmiNested,
 }
 
 impl Sometimes {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::OldRan,
         Self::NewRan,
         Self::ThenRan,
@@ -187,7 +189,16 @@ impl Sometimes {
         Self::NmiRan,
         Self::NmiMeanwhile,
         Self::NmiOnPatcher,
+        Self::NmiNested,
     ];
+
+    /// Whether only non-maskable interrupts can make it happen.
+    pub const fn is_of_nmis(self) -> bool {
+        matches!(
+            self,
+            Self::NmiCame | Self::NmiHelped | Self::NmiRan | Self::NmiMeanwhile | Self::NmiOnPatcher | Self::NmiNested
+        )
+    }
 
     /// As a bit of a set.
     pub const fn bit(self) -> u32 {
@@ -209,6 +220,6 @@ mod tests {
         assert!(Violation::ALL.iter().enumerate().all(|(i, v)| *v as usize == i));
         assert_eq!(Violation::NotUndone as usize + 1, Violation::ALL.len());
         assert!(Sometimes::ALL.iter().enumerate().all(|(i, s)| *s as usize == i));
-        assert_eq!(Sometimes::NmiOnPatcher as usize + 1, Sometimes::ALL.len());
+        assert_eq!(Sometimes::NmiNested as usize + 1, Sometimes::ALL.len());
     }
 }

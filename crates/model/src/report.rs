@@ -7,7 +7,7 @@ use textpoke_core::{Phase, Step};
 
 use crate::explore::{End, Progress, explore};
 use crate::machine::Machine;
-use crate::nmi::Nmi;
+use crate::nmi::{Nesting, Nmi};
 pub use crate::options::Options;
 use crate::property::{Sometimes, Violation};
 use crate::scenario::{Fetch, Handler, Order, Profile, Repairer, Scenario};
@@ -199,9 +199,10 @@ fn wanted(sometimes: &[Sometimes], scenario: &Scenario) -> Vec<Sometimes> {
         (w.nmi.is_some(), Sometimes::NmiRan),
         (w.nmi.is_some_and(|nmi| nmi.others), Sometimes::NmiMeanwhile),
         (w.nmi.is_some_and(|nmi| nmi.entry.helps()) && announces, Sometimes::NmiHelped),
+        (w.nmi.is_some_and(|nmi| nmi.nests == Nesting::Runs && nmi.each > 1), Sometimes::NmiNested),
     ];
-    let of_nmis = [Sometimes::NmiCame, Sometimes::NmiHelped, Sometimes::NmiRan, Sometimes::NmiMeanwhile];
-    let possible = |s: &Sometimes| w.nmi.is_some() || !(of_nmis.contains(s) || *s == Sometimes::NmiOnPatcher);
+    // Without NMIs nothing is asked of them.
+    let possible = |s: &Sometimes| w.nmi.is_some() || !s.is_of_nmis();
     let mut all: Vec<_> = sometimes.iter().copied().filter(possible).collect();
     for (_, event) in more.into_iter().filter(|(on, _)| *on) {
         if !all.contains(&event) {
@@ -268,6 +269,7 @@ pub fn with(s: &Scenario, options: &Options) -> Vec<&'static str> {
         (!w.cmodx, "any instruction may change live"),
         (w.bounded_staleness, "waiting is long enough"),
         (options.nmis == Some(0), "no NMIs"),
+        (w.nmi.is_some_and(|nmi| nmi.nests == Nesting::Runs), "NMIs inside NMIs"),
     ];
     all.into_iter().filter(|(on, _)| *on).map(|(_, text)| text).chain(w.nmi.map(nmis)).collect()
 }

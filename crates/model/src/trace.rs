@@ -215,7 +215,8 @@ fn said<const N: usize>(machine: &Machine, action: Action, s: &State<N>) -> Stri
         }
         .into(),
         Action::Nmi { step } => match step {
-            NmiStep::Arrives { .. } => "NMI",
+            NmiStep::Arrives { inside: false, .. } => "NMI",
+            NmiStep::Arrives { inside: true, .. } => "NMI inside the NMI",
             NmiStep::Counts => "NMI: counts itself",
             NmiStep::Reads { announced: true } => "NMI: a change is announced",
             NmiStep::Reads { announced: false } => "NMI: nothing is announced",

@@ -57,8 +57,9 @@ fn verdicts_do_not_depend_on_processors_or_on_the_depth_of_the_queue() {
                 other => panic!("{}: {other}", check.name),
             };
             let two = kind(&Options::new(profile));
-            // Its point is that there is one NMI; with a third CPU there are two.
-            if check.name != "nmi-as-written-one" {
+            // The point of the first is that there is one NMI; with a third CPU there are two. NMIs inside NMIs on three
+            // CPUs are millions of states, and rows of `--deep`.
+            if check.name != "nmi-as-written-one" && !check.name.contains("nested") {
                 assert_eq!(two, kind(&Options::new(profile).cpus(3)), "{} {}", check.name, profile.name());
             }
             let shallow = Options { queue: 1, ..Options::new(profile) };

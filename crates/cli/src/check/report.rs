@@ -211,5 +211,6 @@ fn words(what: Sometimes) -> &'static str {
         Sometimes::NmiRan => "an NMI executed a site",
         Sometimes::NmiMeanwhile => "an NMI ran on another CPU during a change",
         Sometimes::NmiOnPatcher => "an NMI came on the patcher's CPU during a change",
+        Sometimes::NmiNested => "an NMI interrupted another",
     }
 }

@@ -27,6 +27,8 @@ pub(super) const DIGEST: &[Row] = &[
     bytewise(intel("004 as written, two NMIs on two CPUs", "nmi-as-written", bad(Torn, 13))),
     bytewise(super::cut(amd("004 as written, two NMIs on two CPUs", "nmi-as-written", bad(Torn, 14)), 0)),
     bytewise(amd("004 later kernel form", "nmi-atomic", SAFE)),
+    // Who helps is in the way of another: two others that take NMIs.
+    bytewise(super::three(amd("004 later kernel form", "nmi-atomic", SAFE))),
     // One transition more than there: the call returns before the next one begins.
     bytewise(amd("004 later form, two records, no wait after clearing", "nmi-two-records", bad(Mismatched, 15))),
     bytewise(intel("004 under x86-SDM, even fixed", "nmi-atomic", bad(Torn, 12))),
@@ -39,6 +41,15 @@ pub(super) const DIGEST: &[Row] = &[
 /// What the digest does not have.
 pub(super) const OURS: &[Row] = &[
     bytewise(intel("004 as written in the commit, one NMI", "nmi-as-written-one", fails(Torn))),
+    bytewise(intel("nmi_assist, NMIs inside NMIs", "nmi_assist-nested", SAFE)),
+    bytewise(amd("nmi_assist, NMIs inside NMIs", "nmi_assist-nested", SAFE)),
+    bytewise(intel("004 as written, one NMI inside another", "nmi-as-written-nested", fails(Torn))),
+    bytewise(amd("004 as written, one NMI inside another", "nmi-as-written-nested", SAFE)),
+    intel("int3 full + NMIs inside NMIs hitting the site", "nmi-nested-in-trap", SAFE),
+    amd("int3 full + NMIs inside NMIs hitting the site", "nmi-nested-in-trap", SAFE),
+    by("nmi_assist, NMIs inside NMIs", "nmi_assist-nested", Arm, SAFE),
+    by("nmi_assist, NMIs inside NMIs", "nmi_assist-nested", Ziccif, SAFE),
+    by("nmi_assist, NMIs inside NMIs", "nmi_assist-nested", Ziccid, SAFE),
     bytewise(intel("the later form whose NMIs synchronise", "nmi-atomic-syncs", fails(Torn))),
     bytewise(amd("the later form whose NMIs synchronise", "nmi-atomic-syncs", SAFE)),
     bytewise(intel("nmi_assist without the parked CPUs' synchronisation", "nmi_assist-no-sync", fails(Torn))),

@@ -1,7 +1,9 @@
 //! The rules of a world as lines: every knob, its phrases, and what they mean. The first phrase of each is the default.
 
-use crate::nmi::{Entry, Nmi};
-use crate::scenario::{Fetch, Grain, Handler, Inside, IsaId, Maintenance, Order, Profile, Repairer, RetireRule, Unfenced, World};
+use crate::nmi::{Entry, Nesting, Nmi};
+use crate::scenario::{
+    Fetch, Grain, Handler, Inside, IsaId, Maintenance, Order, Profile, Repairer, RetireRule, Unfenced, World,
+};
 
 /// One way to set a knob.
 pub(super) struct Phrase {
@@ -176,8 +178,9 @@ pub(super) const KNOBS: &[Knob] = &[
         "nmi reads early" => false, "an NMI may have read the record before the announcement";
     ),
     nmi!(nests:
-        "nmi nested survives" => true, "an NMI that comes while another runs, which a trap makes possible, is survived";
-        "nmi nested kills" => false, "an NMI that comes while another runs is the end";
+        "nmi nested waits" => Nesting::Waits, "an NMI that comes while another runs on its CPU is remembered until that is over";
+        "nmi nested runs" => Nesting::Runs, "it interrupts the first, at any moment after its entry; two deep";
+        "nmi nested kills" => Nesting::Kills, "it is the end, if a trap in the first returned, which is what lets it in";
     ),
     knob!(failures:
         "failures 0" => 0, "no step fails";

@@ -105,6 +105,7 @@ impl Machine {
         if self.world.profile == Profile::Arm {
             state.set_unified(self.text.set(text));
         }
+        self.await_those_that_run(&mut state);
         self.settle(&mut state)?;
         Ok(state)
     }

@@ -5,42 +5,43 @@ use textpoke_core::{Step, nmi};
 use super::store::is_there;
 use super::{Machine, Sink, Who};
 use crate::action::{Action, NmiStep};
-use crate::nmi::Entry;
+use crate::nmi::{Entry, Nesting};
 use crate::property::Violation;
 use crate::script::Piece;
 use crate::state::*;
 
 impl Machine {
-    /// An NMI comes in at CPU `t`, between any two instructions, also into the trap handler, also while it is parked.
+    /// An NMI comes in at CPU `t`, between any two instructions, also into the trap handler, also while it is parked, and
+    /// into another NMI where that is possible.
     pub(super) fn nmi_arrives<const N: usize>(&self, s: &State<N>, t: usize, out: &mut impl Sink<N>) {
         let th = s.threads[t];
         let who = self.who::<N>(th, t);
-        if th.nmis_left() == 0 {
+        let Some(world) = self.world.nmi.filter(|_| th.nmis_left() > 0) else { return };
+        let inside = th.visit() != Visit::None;
+        if inside && world.nests == Nesting::Kills && th.is(UNMASKED) {
+            let step = NmiStep::Arrives { meanwhile: false, inside };
+            return out.take(who, Action::Nmi { step }, Err(Violation::NestedNmi));
+        }
+        if inside && (world.nests != Nesting::Runs || !th.can_nest()) {
             return;
         }
-        if th.visit() == Visit::None {
-            let mut to = *s;
-            to.threads[t] = self.redirect(th.interrupted());
-            if self.world.nmi.is_some_and(|nmi| !nmi.acquires) {
-                let (addresses, bytes) = s.records();
-                to.threads[t] = to.threads[t].with_record(addresses & bytes);
-            }
-            if th.is(PATCHER) {
-                // It sees its own CPU's stores; so must all others that it can meet from now on.
-                to.drain();
-            }
-            if self.world.nmi.is_some_and(|nmi| nmi.entry == Entry::Plain) {
-                to.threads[t] = to.threads[t].visiting(Visit::Handles);
-            }
-            let node = self.node(s);
-            let begun = s.text != self.text.all(usize::from(node.set), node.dir);
-            let meanwhile = begun && !matches!(node.step, Step::Done(_));
-            out.take(who, Action::Nmi { step: NmiStep::Arrives { meanwhile } }, Ok(to));
-        } else if th.is(UNMASKED) && self.world.nmi.is_some_and(|nmi| !nmi.nests) {
-            // One that nests is remembered and comes when this one is over: the same as one that comes then.
-            let step = NmiStep::Arrives { meanwhile: false };
-            out.take(who, Action::Nmi { step }, Err(Violation::NestedNmi));
+        let mut to = *s;
+        to.threads[t] = self.redirect(if inside { th.nests() } else { th.interrupted() });
+        if !world.acquires && !inside {
+            let (addresses, bytes) = s.records();
+            to.threads[t] = to.threads[t].with_record(addresses & bytes);
         }
+        if th.is(PATCHER) {
+            // It sees its own CPU's stores; so must all others that it can meet from now on.
+            to.drain();
+        }
+        if world.entry == Entry::Plain {
+            to.threads[t] = to.threads[t].visiting(Visit::Handles);
+        }
+        let node = self.node(s);
+        let begun = s.text != self.text.all(usize::from(node.set), node.dir);
+        let meanwhile = begun && !matches!(node.step, Step::Done(_));
+        out.take(who, Action::Nmi { step: NmiStep::Arrives { meanwhile, inside } }, Ok(to));
     }
 
     /// The NMI of CPU `t` is over.
@@ -50,12 +51,12 @@ impl Machine {
             return;
         }
         let mut to = *s;
-        if self.world.nmi.is_some_and(|nmi| nmi.entry != Entry::Plain) {
-            to.set_running(s.running() - 1);
-        }
-        let back = self.redirect(th.resumed());
-        to.threads[t] = if back.is(DUE) { self.synchronise(back.without(DUE), s.text) } else { back };
-        if self.node(s).step == Step::AwaitNmis {
+        let back = self.redirect(if th.nested() == Visit::None { th.resumed() } else { th.unnested() });
+        to.threads[t] = match back.visit() {
+            Visit::None if back.is(DUE) => self.synchronise(back.without(DUE), s.text),
+            _ => back,
+        };
+        if back.visit() == Visit::None && self.node(s).step == Step::AwaitNmis {
             to.threads[t] = to.threads[t].with(ACKED);
         }
         out.take(self.who::<N>(th, t), Action::Nmi { step: NmiStep::Leaves }, Ok(to));
@@ -72,7 +73,6 @@ impl Machine {
         let (step, next) = match th.visit() {
             Visit::None | Visit::Handles => return,
             Visit::Arrived => {
-                to.set_running(s.running() + 1);
                 match world.entry {
                     Entry::Plain | Entry::Counts => (NmiStep::Counts, Visit::Handles),
                     Entry::AsWritten => (NmiStep::Counts, Visit::Counted),
@@ -119,7 +119,11 @@ impl Machine {
                     // It may have left the patcher nothing to do.
                     let settled = self.settle(&mut to);
                     let number = self.script.records[usize::from(th.record()) - 1].0 + index;
-                    return out.take(who, Action::Stores { piece: number, nmi: true, meets: false }, settled.map(|()| to));
+                    return out.take(
+                        who,
+                        Action::Stores { piece: number, nmi: true, meets: false },
+                        settled.map(|()| to),
+                    );
                 }
                 None if world.entry == Entry::Visit => {
                     self.maintain(&mut to, Some(t));

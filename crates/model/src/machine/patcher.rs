@@ -5,6 +5,7 @@ use textpoke_core::{Direction, Step, Verdict};
 use super::store::is_there;
 use super::{Machine, Sink};
 use crate::action::Action;
+use crate::nmi::Entry;
 use crate::property::Violation;
 use crate::scenario::{Fetch, Handler, IsaId, Order, Repairer, RetireRule, Unfenced};
 use crate::script::{NONE, Node};
@@ -101,7 +102,8 @@ impl Machine {
             Step::Retire => s.threads.iter().all(|&th| !self.keeps_table(s, th)),
             // Those that came in since need not have ended.
             Step::AwaitNmis => s.threads.iter().all(|th| th.is(ACKED | PATCHER)),
-            Step::Announce { idle: true } => s.running() == 0,
+            // An NMI that does not count itself is waited for by nobody.
+            Step::Announce { idle: true } => !self.nmis_count() || s.running() == 0,
             _ => true,
         }
     }
@@ -174,6 +176,10 @@ impl Machine {
         Ok(true)
     }
 
+    fn nmis_count(&self) -> bool {
+        self.world.nmi.is_some_and(|nmi| nmi.entry != Entry::Plain)
+    }
+
     /// Whether the text can be written.
     pub(super) fn is_open<const N: usize>(&self, s: &State<N>) -> bool {
         self.world.writable || s.misc & OPEN != 0
@@ -204,7 +210,7 @@ impl Machine {
             return Err(Violation::LeftParked);
         }
         // The live protocol's record is the borrowed plan; the others' buffers stay for good.
-        let helps = |th: &Thread| matches!(th.visit(), Visit::Address | Visit::Bytes | Visit::Writes);
+        let helps = |th: &Thread| th.visit().helps() || th.nested().helps();
         if s.misc & TWO_BUFFERS != 0 && (s.announced() != 0 || s.threads.iter().any(helps)) {
             return Err(Violation::RecordInUse);
         }
@@ -287,13 +293,17 @@ impl Machine {
         s.node = node;
         s.sub = 0;
         s.threads = s.threads.map(|th| th.without(ACKED | SEEN));
+        self.await_those_that_run(&mut s);
         let settled = self.settle(&mut s);
-        if self.node(&s).step == Step::AwaitNmis {
-            // Nobody waits for one that is not counted yet.
-            let awaited = |th: &Thread| !matches!(th.visit(), Visit::None | Visit::Arrived);
+        out.take(0, action, settled.map(|()| s));
+    }
+
+    /// Where an `AwaitNmis` begins: it is for the NMIs that are counted now.
+    pub(super) fn await_those_that_run<const N: usize>(&self, s: &mut State<N>) {
+        if self.node(s).step == Step::AwaitNmis {
+            let awaited = |th: &Thread| self.nmis_count() && th.counted() > 0;
             s.threads = s.threads.map(|th| if awaited(&th) { th } else { th.with(ACKED) });
         }
-        out.take(0, action, settled.map(|()| s));
     }
 
     /// Performs the steps at hand that commute with everything, so that they are no transitions of their own.
@@ -334,6 +344,7 @@ impl Machine {
             };
             s.node = if ok { node.ok } else { node.mismatch };
             s.sub = 0;
+            self.await_those_that_run(s);
             self.expected_end(s, ok)?;
         }
     }

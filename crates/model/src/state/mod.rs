@@ -33,8 +33,6 @@ pub const PARKING: u64 = 1 << 5;
 pub const TWO_BUFFERS: u64 = 1 << 6;
 /// The version that is the right one after a call returned, as a mask; 0: none is.
 const RIGHT: u32 = 7;
-/// NMIs that run.
-const RUNNING: u32 = 11;
 /// Which record is announced to NMIs; 0 none.
 const ANNOUNCED: u32 = 14;
 /// Which records the address buffers and the byte buffers hold, as masks.
@@ -69,14 +67,9 @@ impl<const N: usize> State<N> {
         self.set_field(RIGHT, 15, u64::from(versions));
     }
 
-    /// How many NMIs are counted as running.
-    pub fn running(&self) -> u64 {
-        self.field(RUNNING, 7)
-    }
-
-    /// One more or one less.
-    pub fn set_running(&mut self, running: u64) {
-        self.set_field(RUNNING, 7, running);
+    /// How many NMIs run that were counted when they came in.
+    pub fn running(&self) -> usize {
+        self.threads.iter().map(|th| th.counted()).sum()
     }
 
     /// The records in the address buffers and in the byte buffers, as masks.
@@ -181,6 +174,13 @@ mod tests {
                 let busy = nmi.visiting(Visit::Writes).with_record(2).at_index(9).inside(spot).with(UNMASKED);
                 assert_eq!((busy.record(), busy.index(), busy.visit()), (2, 9, Visit::Writes));
                 assert_eq!(busy.resumed(), holds.with_nmis(1));
+                let second = busy.outside();
+                assert!(!busy.can_nest() && second.can_nest() && !second.with_nmis(0).can_nest());
+                let nested = second.nests();
+                assert_eq!((nested.visit(), nested.nested(), nested.counted()), (Visit::Arrived, Visit::Writes, 1));
+                assert!(!nested.visiting(Visit::Handles).can_nest(), "two deep");
+                let first = nested.visiting(Visit::Handles).with_record(1).at_index(3).unnested();
+                assert_eq!((first, second.index(), first.index()), (second.with_nmis(0).at_index(0), 9, 0));
                 let looked = trapped.looked(true).interrupted().table_changes();
                 assert!(looked.resumed().changed(), "an interrupted handler notices, too");
             }
@@ -197,10 +197,9 @@ mod tests {
         s.commit(2);
         assert_eq!((s.pending(2), s.announced()), (Some(DataStore::Table(4)), 2));
         s.set_right(8);
-        s.set_running(3);
         s.drain();
         assert_eq!((s.records(), s.table(), s.pending(0)), ((2, 1), 4, None));
-        assert_eq!((s.right(), s.running(), s.unified()), (8, 3, 0xab));
+        assert_eq!((s.right(), s.running(), s.unified()), (8, 0, 0xab));
     }
 
     #[test]

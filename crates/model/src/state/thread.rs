@@ -74,6 +74,26 @@ pub enum Visit {
     Handles = 7,
 }
 
+impl Visit {
+    fn unpack(bits: u64) -> Self {
+        match bits & 7 {
+            0 => Self::None,
+            1 => Self::Arrived,
+            2 => Self::Counted,
+            3 => Self::Address,
+            4 => Self::Bytes,
+            5 => Self::Writes,
+            6 => Self::Maintains,
+            _ => Self::Handles,
+        }
+    }
+
+    /// Whether it is going to write a record, or does.
+    pub fn helps(self) -> bool {
+        matches!(self, Self::Address | Self::Bytes | Self::Writes)
+    }
+}
+
 /// One CPU and the thread on it.
 ///
 /// `fetch` is what instruction fetch may return, in the form that the profile needs: a set of values for each lane, two
@@ -100,7 +120,10 @@ const VISIT: u32 = 42;
 const INDEX: u32 = 45;
 const RECORD: u32 = 50;
 const LEFT: u32 = 52;
-const FLAGS: u32 = 56;
+// How far the NMI had got that this NMI interrupted, and whether its record was the second; its frame is empty.
+const NESTED: u32 = 54;
+const NESTED_SECOND: u64 = 1 << 57;
+const FLAGS: u32 = 58;
 
 /// It passed a synchronising point in this `SyncCores`; or its NMI that this `AwaitNmis` waits for has ended.
 pub const ACKED: u64 = 1;
@@ -222,16 +245,12 @@ impl Thread {
 
     /// How far its NMI has got.
     pub fn visit(self) -> Visit {
-        match self.word >> VISIT & 7 {
-            0 => Visit::None,
-            1 => Visit::Arrived,
-            2 => Visit::Counted,
-            3 => Visit::Address,
-            4 => Visit::Bytes,
-            5 => Visit::Writes,
-            6 => Visit::Maintains,
-            _ => Visit::Handles,
-        }
+        Visit::unpack(self.word >> VISIT)
+    }
+
+    /// How far the NMI had got that its NMI interrupted.
+    pub fn nested(self) -> Visit {
+        Visit::unpack(self.word >> NESTED)
     }
 
     /// Its NMI gets on.
@@ -250,6 +269,37 @@ impl Thread {
         let frame = self.word >> PUSHED & FRAME;
         let th = self.with_frame(frame).visiting(Visit::None).without(UNMASKED);
         Self { word: th.word & !(FRAME << PUSHED | 0x1f << INDEX | 3 << RECORD), ..th }
+    }
+
+    /// Whether an NMI that comes now interrupts its NMI, as far as there is room to say so: that is in no site and in no
+    /// trap, and interrupted none itself. One that has done nothing yet is as good as one that comes later.
+    pub fn can_nest(self) -> bool {
+        !matches!(self.visit(), Visit::None | Visit::Arrived)
+            && self.nested() == Visit::None
+            && self.word & FRAME == 0
+            && self.nmis_left() > 0
+    }
+
+    /// An NMI interrupts its NMI.
+    pub fn nests(self) -> Self {
+        let second = if self.record() == 2 { NESTED_SECOND } else { 0 };
+        let word = self.word | (self.visit() as u64) << NESTED | second;
+        Self { word: word - (1 << LEFT), ..self }.at_index(0).visiting(Visit::Arrived)
+    }
+
+    /// The NMI that interrupted an NMI returns. The first goes through its record again from the start, where nothing is
+    /// left that it wrote before.
+    pub fn unnested(self) -> Self {
+        let (visit, second) = (self.nested(), self.word & NESTED_SECOND != 0);
+        let th = Self { word: self.word & !(7 << NESTED | NESTED_SECOND), ..self.outside() };
+        // Who helps no more needs no record.
+        th.with_record(if visit.helps() { 1 + u8::from(second) } else { 0 }).at_index(0).visiting(visit)
+    }
+
+    /// How many NMIs of this CPU run that are counted.
+    pub fn counted(self) -> usize {
+        let counts = |visit| !matches!(visit, Visit::None | Visit::Arrived);
+        usize::from(counts(self.visit())) + usize::from(counts(self.nested()))
     }
 
     /// As it was before its NMI, if there is one.

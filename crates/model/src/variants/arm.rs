@@ -59,7 +59,9 @@ pub(super) const CHECKS: &[Check] = &[
         built_in: None,
         isas: ARM,
         sometimes: FORTH,
-        build: |s| with(scenario(s, switch(s, 0), custom(one::PROGRAM.to_vec())), |w| w.maintenance = Maintenance::Local),
+        build: |s| {
+            with(scenario(s, switch(s, 0), custom(one::PROGRAM.to_vec())), |w| w.maintenance = Maintenance::Local)
+        },
     },
     Check {
         name: "word-no-clean",
@@ -77,7 +79,9 @@ pub(super) const CHECKS: &[Check] = &[
         built_in: None,
         isas: ARM,
         sometimes: FORTH,
-        build: |s| with(scenario(s, switch(s, 0), custom(one::PROGRAM.to_vec())), |w| w.maintenance = Maintenance::Cleans),
+        build: |s| {
+            with(scenario(s, switch(s, 0), custom(one::PROGRAM.to_vec())), |w| w.maintenance = Maintenance::Cleans)
+        },
     },
     Check {
         name: "park-local",

@@ -6,7 +6,7 @@ use textpoke_core::protocol::nmi_assist;
 use textpoke_core::{Direction, Kind, Phase, Step, Unit};
 
 use super::{ALL, Check, Shape, WORDS, X86, custom, scenario, there_and_back, with, without};
-use crate::nmi::{Entry, Nmi};
+use crate::nmi::{Entry, Nesting, Nmi};
 use crate::places::{a64, switch, word};
 use crate::property::Sometimes::*;
 use crate::scenario::{Batch, IsaId, Scenario, Unfenced};
@@ -161,6 +161,39 @@ pub(super) const CHECKS: &[Check] = &[
         },
     },
     Check {
+        name: "nmi_assist-nested",
+        title: "nmi_assist where NMIs interrupt NMIs",
+        built_in: None,
+        isas: ALL,
+        sometimes: &[OldRan, NewRan, NmiHelped, NmiOnPatcher, NmiNested, Performed],
+        build: |s| {
+            let all = Check::of(Kind::NmiAssist).scenario(s);
+            with(all, |w| w.nmi = Some(Nmi { each: 2, nests: Nesting::Runs, ..Nmi::new(Entry::Visit) }))
+        },
+    },
+    Check {
+        name: "nmi-as-written-nested",
+        title: "seed 004 as written, two NMIs on the other CPU, one of which may interrupt the other",
+        built_in: None,
+        isas: ALL,
+        sometimes: &[Performed],
+        build: |s| {
+            let two = Nmi { each: 2, own: false, nests: Nesting::Runs, ..Nmi::new(Entry::AsWritten) };
+            parked(s, AS_WRITTEN, two)
+        },
+    },
+    Check {
+        name: "nmi-nested-in-trap",
+        title: "breakpoint where NMIs execute the site and interrupt each other",
+        built_in: None,
+        isas: ALL,
+        sometimes: &[OldRan, NewRan, HeadTrap, NmiCame, Performed],
+        build: |s| {
+            let all = scenario(s, switch(s, 3), there_and_back(Kind::Breakpoint));
+            with(all, |w| w.nmi = Some(Nmi { each: 2, nests: Nesting::Runs, ..Nmi::new(Entry::Plain) }))
+        },
+    },
+    Check {
         name: "nmi-meets-trap",
         title: "breakpoint where NMIs execute the site, and may be interrupted by NMIs",
         built_in: None,
@@ -179,7 +212,7 @@ pub(super) const CHECKS: &[Check] = &[
         sometimes: &[OldRan, HeadTrap, NmiCame, Performed],
         build: |s| {
             let all = scenario(s, switch(s, 3), there_and_back(Kind::Breakpoint));
-            with(all, |w| w.nmi = Some(Nmi { each: 2, nests: false, ..Nmi::new(Entry::Plain) }))
+            with(all, |w| w.nmi = Some(Nmi { each: 2, nests: Nesting::Kills, ..Nmi::new(Entry::Plain) }))
         },
     },
 ];
