@@ -239,3 +239,30 @@ impl Action {
 fn ran(nmi: bool) -> u32 {
     if nmi { Sometimes::NmiRan.bit() } else { 0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn executed(whole: u8, nmi: bool) -> u32 {
+        let spot = Spot::head(0);
+        Action::Executes { spot, what: What::Both, len: 1, values: 0, whole, nmi }.happened(1)
+    }
+
+    #[test]
+    fn an_instruction_that_both_forms_have_proves_neither() {
+        assert_eq!(executed(0, false), 0);
+        assert_eq!((executed(1, false), executed(2, false)), (Sometimes::OldRan.bit(), Sometimes::NewRan.bit()));
+        assert_eq!(executed(4, true), Sometimes::ThenRan.bit() | Sometimes::NmiRan.bit());
+    }
+
+    #[test]
+    fn an_nmi_counts_as_meanwhile_in_the_middle_of_a_change_only() {
+        let came = |who, meanwhile| Action::Nmi { step: NmiStep::Arrives { meanwhile, inside: false } }.happened(who);
+        assert_eq!(came(1, false), Sometimes::NmiCame.bit());
+        assert_eq!(came(1, true), Sometimes::NmiCame.bit() | Sometimes::NmiMeanwhile.bit());
+        assert_eq!(came(0, true), Sometimes::NmiCame.bit() | Sometimes::NmiOnPatcher.bit());
+        let store = |meets| Action::Stores { piece: 0, nmi: false, meets }.happened(0);
+        assert_eq!((store(false), store(true)), (0, Sometimes::NmiMeanwhile.bit()));
+    }
+}

@@ -102,3 +102,85 @@ fn what_the_page_says_about_its_example_is_so() {
     assert!(verdict(&without, Profile::Amd).starts_with("unsafe: V9"));
     assert!(without.without("sync cores").is_err());
 }
+
+/// Nothing goes wrong where nothing happens.
+#[test]
+fn what_never_happens_is_not_safe() {
+    let verdict = |rest: &str| {
+        let site = "isa x86-64\nprofile amd\nsite A at 0x1000\nold 0f 1f 44 00 00\nnew e8 11 22 33 44\n";
+        let text = format!("protocol x\n{site}{rest}");
+        let file = parse(text.as_bytes()).unwrap_or_else(|e| panic!("{}", e.render("x", text.as_bytes())));
+        file.run(Profile::Amd, &Options::new(Profile::Amd), &mut |_, _| {}).verdict
+    };
+    let missing = |rest: &str| match verdict(rest) {
+        Verdict::Vacuous { missing } => missing,
+        other => panic!("{rest}: {other}"),
+    };
+    use textpoke_model::property::Sometimes::*;
+    // Its first look finds what must not be there yet, and it gives up.
+    let gives_up = "batch old -> new\nopen\nverify after\nstore whole by 8\nsync cores\nclose\n";
+    assert_eq!(missing(gives_up), [Performed, NewRan]);
+    // Everybody is parked when the trap stands, so that nobody meets it and none is asked for.
+    let in_parking = "batch old -> new\nopen\npublish\npark\nstore trap\nstore whole\nunpark\nclose\nretire\n";
+    assert!(matches!(verdict(in_parking), Verdict::Safe { .. }));
+    assert_eq!(missing(&format!("{in_parking}sometimes head-trap\n")), [HeadTrap]);
+    // NMIs are to help, and nothing is ever announced.
+    let silent = "nmi entry visit\neverybody parked\nbatch old -> new\nopen\nstore whole by 8\nsync cores\nclose\n";
+    assert!(matches!(verdict(silent), Verdict::Safe { .. }));
+    assert_eq!(missing(&format!("{silent}sometimes nmi-helped\n")), [NmiHelped]);
+}
+
+/// Protocols that lack something, each found by what it lacks.
+#[test]
+fn home_made_mistakes_are_found() {
+    let call = "site A at 0x1005\nold 0f 1f 44 00 00\nnew e8 11 22 33 44\nbatch old -> new\n";
+    let a64 = "isa aarch64\nprofile arm64\nsite A at 0x1000\nold 0xd503201f\nnew 0x14000048\nbatch old -> new\n";
+    let rv = "isa riscv64\nprofile ziccif\nsite A at 0x1000\nold 0x00000013, 0x00000013\nnew 0x00001297, 0x008282e7\n\
+              batch old -> new\n";
+    let amd = format!("isa x86-64\nprofile amd\n{call}");
+    let nmis = format!("isa x86-64\nprofile amd\nnmi entry visit\n{call}");
+    let sites: [(&str, &str, &str); 8] = [
+        (a64, "open, store whole by 4, sync cores, close", "stale"),
+        (a64, "open, store whole by 4, maintain, close", "stale"),
+        (
+            rv,
+            "open, publish, store head trap by 4, sync cores, store tail by 4, sync cores, store head by 4, sync cores, \
+              close, retire",
+            "pair",
+        ),
+        (
+            rv,
+            "open, publish, store head trap by 4, await none inside, sync cores, store tail by 4, sync cores, \
+              store head by 4, sync cores, close, retire",
+            "pair",
+        ),
+        (
+            &amd,
+            "open, store trap, publish, sync cores, store tail, sync cores, store head, sync cores, close, retire",
+            "lost-trap",
+        ),
+        (
+            &amd,
+            "open, publish, store trap, sync cores, store tail, sync cores, store head, sync cores, retire",
+            "left-writable",
+        ),
+        (
+            &nmis,
+            "open, park, record, announce when idle, store whole, sync cores, close, withdraw, await nmis, unpark",
+            "fault",
+        ),
+        (
+            &nmis,
+            "open, park, record, announce when idle, store whole, sync cores, withdraw, unpark, close",
+            "record-in-use",
+        ),
+    ];
+    for (before, steps, violation) in sites {
+        let text = format!("protocol x\n{before}{}\nexpect unsafe {violation}\n", steps.replace(", ", "\n"));
+        let file = parse(text.as_bytes()).unwrap_or_else(|e| panic!("{}", e.render("x", text.as_bytes())));
+        let profile = file.profiles[0];
+        let report = file.run(profile, &Options::new(profile), &mut |_, _| {});
+        let expected = file.expects(profile).expect("it says so");
+        assert!(expected.agrees(&report.verdict), "{violation}: {report}");
+    }
+}
