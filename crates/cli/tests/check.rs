@@ -92,8 +92,10 @@ fn nmis_come_where_they_are_asked_for() {
     assert_eq!(check(&["nmi_assist", "--nmis", "2", "--profile", "ziccif"]).1, 0);
     let (text, code) = check(&["nmi-as-written", "--profile", "intel"]);
     assert!(code == 1 && text.contains("UNSAFE in 13 transitions"), "{text}");
+    // Everybody is parked in this one: without NMIs nobody executes anything, and that is not safe.
     let (text, code) = check(&["nmi-as-written", "--profile", "intel", "--nmis", "0"]);
-    assert!(code == 0 && text.contains("  with      no NMIs\n"), "{text}");
+    assert!(code == 3 && text.contains("  with      no NMIs\n") && text.contains("never: old code ran"), "{text}");
+    assert_eq!(check(&["nmi_assist", "--nmis", "0"]).1, 0);
 }
 
 #[test]
