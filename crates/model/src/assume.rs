@@ -2,7 +2,7 @@
 
 use textpoke_core::{Phase, Step};
 
-use crate::scenario::{IsaId, Profile, Scenario};
+use crate::scenario::{IsaId, OneByte, Profile, Scenario};
 
 /// The assumptions that a verdict about this scenario needs.
 pub fn assumptions(s: &Scenario) -> Vec<&'static str> {
@@ -15,8 +15,12 @@ pub fn assumptions(s: &Scenario) -> Vec<&'static str> {
     let all = [
         (p == Profile::Amd, "aligned 8 bytes are fetched at once, in order (AMD APM vol. 2, 7.6.1)"),
         (
-            intel && w.one_byte_exempt,
-            "a one-byte store over code shows the old or the new byte (Intel engineers, not the manual)",
+            intel && w.one_byte == OneByte::Traps,
+            "one byte of INT3 stored over code, or code over it, shows the old or the new (Intel engineers, not the manual)",
+        ),
+        (
+            intel && w.one_byte == OneByte::Any,
+            "any one byte stored over code shows the old or the new (undocumented by Intel)",
         ),
         (intel && w.at_once == 2, "2 aligned bytes are fetched at once (undocumented by Intel)"),
         (intel && w.at_once == 8, "8 aligned bytes are fetched at once (undocumented by Intel)"),

@@ -225,6 +225,17 @@ pub enum Unfenced {
     Announce,
 }
 
+/// Which stores of one byte are assumed to be harmless on Intel's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OneByte {
+    /// None.
+    Nothing,
+    /// Of the trap instruction over code, and of code over it: what Intel's engineers have said.
+    Traps,
+    /// Any.
+    Any,
+}
+
 /// What cache maintenance does on Arm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Maintenance {
@@ -245,8 +256,8 @@ pub struct World {
     pub profile: Profile,
     /// Intel: naturally aligned groups of so many bytes (1, 2 or 8) are assumed to be fetched at once. Ziccif promises 4.
     pub at_once: u8,
-    /// Intel only: storing one byte over code is assumed to show the old or the new byte and nothing worse.
-    pub one_byte_exempt: bool,
+    /// Intel only: which stores of one byte over code are assumed to show the old or the new byte and nothing worse.
+    pub one_byte: OneByte,
     /// AMD and Ziccid only: instructions fetched ahead, 1 or 2.
     pub queue: u8,
     /// Arm only: what cache maintenance does.
@@ -296,6 +307,8 @@ pub struct World {
     pub order: Order,
     /// Whether old code after the call has returned counts as a violation.
     pub after_return: bool,
+    /// Whether a thread may go on with it that had begun with it before, and no other.
+    pub begun_ends: bool,
     /// Whether those who are unparked synchronise, as the contract says.
     pub unpark_synchronises: bool,
 }
@@ -306,7 +319,7 @@ impl World {
         Self {
             profile,
             at_once: if matches!(profile, Profile::Ziccif) { 4 } else { 1 },
-            one_byte_exempt: true,
+            one_byte: OneByte::Traps,
             queue: 2,
             maintenance: Maintenance::Everywhere,
             cmodx: true,
@@ -331,6 +344,7 @@ impl World {
             grain: Grain::Unit,
             order: Order::Ascending,
             after_return: true,
+            begun_ends: false,
             unpark_synchronises: true,
         }
     }

@@ -42,7 +42,8 @@ Exit codes:
   1  unsafe: the shortest interleaving is printed; with --all, --deep, --litmus and such files: a
      verdict is not as expected; with --replay: it goes otherwise now
   2  the command line or the file was not understood, or asks for what is not modelled
-  3  no verdict: the states do not fit into --memory, or the output could not be written";
+  3  no verdict: the states do not fit into --memory, or what could go wrong never happens in any
+     of them; or the output could not be written";
 
 const UNSAFE: u8 = 1;
 const NO_VERDICT: u8 = 3;

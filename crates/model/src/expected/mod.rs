@@ -3,6 +3,7 @@
 //! `digest` names the row there; lengths are transitions, and are given where the digest's transitions are the same as
 //! ours. Where we differ from it, `docs/protocols/README.md` says why.
 
+mod keys;
 mod nmi;
 mod words;
 mod x86;
@@ -105,7 +106,8 @@ const SAFE: Expect = Expect::Safe;
 
 /// The table: the digest's rows, our own, and every built-in protocol in every world that it is for.
 pub fn rows(deep: bool) -> Vec<Row> {
-    let written = [x86::DIGEST, x86::OURS, x86::OTHERS, words::DIGEST, words::OURS, nmi::DIGEST, nmi::OURS];
+    let written =
+        [x86::DIGEST, x86::OURS, x86::OTHERS, keys::BRANCH, words::DIGEST, words::OURS, nmi::DIGEST, nmi::OURS];
     let written: Vec<Row> = written.into_iter().flatten().copied().collect();
     let mut rows = written.clone();
     for kind in Kind::ALL {

@@ -2,7 +2,7 @@
 
 use crate::nmi::{Entry, Nesting, Nmi};
 use crate::scenario::{
-    Fetch, Grain, Handler, Inside, IsaId, Maintenance, Order, Profile, Repairer, RetireRule, Unfenced, World,
+    Fetch, Grain, Handler, Inside, IsaId, Maintenance, OneByte, Order, Profile, Repairer, RetireRule, Unfenced, World,
 };
 
 /// One way to set a knob.
@@ -222,10 +222,30 @@ pub(super) const KNOBS: &[Knob] = &[
             },
         ],
     },
-    knob!(after_return:
-        "stale code forbidden" => true, "a form that is gone when the call returns is not executed afterwards";
-        "stale code allowed" => false, "a form that is gone when the call returns may be executed afterwards";
-    ),
+    Knob {
+        applies: |_| true,
+        whom: "everybody",
+        phrases: &[
+            Phrase {
+                words: "stale code forbidden",
+                about: "a form that is gone when the call returns is not executed afterwards",
+                set: |w| (w.after_return, w.begun_ends) = (true, false),
+                is: |w| w.after_return && !w.begun_ends,
+            },
+            Phrase {
+                words: "stale code ended",
+                about: "the same, but a thread that was inside of it may go on to its end",
+                set: |w| (w.after_return, w.begun_ends) = (true, true),
+                is: |w| w.after_return && w.begun_ends,
+            },
+            Phrase {
+                words: "stale code allowed",
+                about: "a form that is gone when the call returns may be executed afterwards",
+                set: |w| w.after_return = false,
+                is: |w| !w.after_return,
+            },
+        ],
+    },
     knob!(grain:
         "stores by unit" => Grain::Unit, "what a store's unit keeps whole appears at once, one unit after the other";
         "stores by write" => Grain::Write, "each contiguous write appears at once";
@@ -258,9 +278,10 @@ pub(super) const KNOBS: &[Knob] = &[
         "assume listed changes live" => true, "only instructions in the architecture's list may change while executed";
         "assume any change live" => false, "any instruction may change while executed";
     ),
-    knob!(one_byte_exempt for |p| p == Profile::Intel, "intel":
-        "assume one-byte stores whole" => true, "one byte stored over code shows the old or the new byte; Intel's manual does not say so";
-        "assume nothing of one-byte stores" => false, "one byte stored over code may show anything";
+    knob!(one_byte for |p| p == Profile::Intel, "intel":
+        "assume one-byte traps whole" => OneByte::Traps, "one byte of INT3 stored over code, or code over it, shows the old or the new; Intel's engineers say so, its manual does not";
+        "assume one-byte stores whole" => OneByte::Any, "any one byte stored over code shows the old or the new; nobody says so";
+        "assume nothing of one-byte stores" => OneByte::Nothing, "one byte stored over code may show anything";
     ),
     knob!(at_once for |p| p == Profile::Intel, "intel":
         "assume 1 byte at once" => 1, "bytes are fetched one by one";
@@ -279,7 +300,7 @@ mod tests {
         let World {
             profile,
             at_once: _,
-            one_byte_exempt: _,
+            one_byte: _,
             queue: _,
             maintenance: _,
             cmodx: _,
@@ -304,7 +325,9 @@ mod tests {
             repair: _,
             grain: _,
             order: _,
+            // Of these two one knob.
             after_return: _,
+            begun_ends: _,
             unpark_synchronises: _,
         } = World::new(Profile::Amd);
         let Nmi { each: _, own: _, others: _, entry: _, acquires: _, nests: _ } = nmi.unwrap_or(Nmi::new(Entry::Plain));

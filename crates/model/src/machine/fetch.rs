@@ -2,7 +2,7 @@
 
 use super::Machine;
 use crate::action::What;
-use crate::scenario::Fetch;
+use crate::scenario::{Fetch, OneByte, Profile};
 use crate::state::{Spot, Thread};
 use crate::text::{Form, HOP, mask16};
 
@@ -134,10 +134,11 @@ impl Machine {
             let values = heads.trailing_zeros() as u16;
             return out(Seen { what: What::Fixed, values, len: 1, form: None });
         }
-        if heads.count_ones() > 1 && !self.world.one_byte_exempt {
+        if heads.count_ones() > 1 && self.world.one_byte == OneByte::Nothing {
             let values = heads.trailing_zeros() as u16;
             out(Seen { what: What::Torn, values, len: 1, form: None });
         }
+        let (mut unsettled, mut mixed) = (None, false);
         for head in (0..4).filter(|h| heads >> h & 1 == 1) {
             if head == self.text.trap(lane) {
                 out(Seen { what: What::Trap, values: u16::from(head), len: 1, form: None });
@@ -146,12 +147,38 @@ impl Machine {
             let mine = || forms.iter().filter(move |f| f.values & 3 == u16::from(head));
             for form in mine().filter(|f| f.need & !set == 0) {
                 out(Seen { what: form.into(), values: form.values, len: form.len, form: Some(form) });
+                if self.is_unsettled(set, lane, form.len) {
+                    unsettled = Some(Seen { what: What::Torn, values: form.values, len: form.len, form: None });
+                }
             }
             let extent = mine().map(|f| usize::from(f.len)).max().unwrap_or(1);
             if let Some(values) = self.mixture(set, site, offset, extent, u16::from(head)) {
                 out(Seen { what: What::Torn, values, len: extent as u8, form: None });
+                mixed = true;
             }
         }
+        // Nothing says that whole bytes are executed as such; a mixture of them is told rather.
+        if let Some(seen) = unsettled.filter(|_| !mixed) {
+            out(seen);
+        }
+    }
+
+    /// Whether an instruction has a byte that changes in a way of which nobody has said that it shows the old or the new.
+    fn is_unsettled(&self, set: u64, lane: usize, len: u8) -> bool {
+        if self.world.profile != Profile::Intel || self.world.at_once > 1 {
+            return false;
+        }
+        let settled = |lane: usize| {
+            let values = set >> (4 * lane) & 15;
+            let trapped = values >> self.text.trap(lane) & 1 == 1;
+            values.count_ones() < 2
+                || match self.world.one_byte {
+                    OneByte::Nothing => false,
+                    OneByte::Traps => trapped,
+                    OneByte::Any => true,
+                }
+        };
+        !(lane..lane + usize::from(len)).all(settled)
     }
 
     /// A choice of bytes that begins with `head` and is no form, if there is one.
@@ -205,12 +232,11 @@ impl From<&Form> for What {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::Profile;
     use crate::variants::{Check, Shape};
 
     fn machine(name: &str, at_once: u8) -> Machine {
         let mut scenario = Check::find(name).unwrap().scenario(&Shape::new(Profile::Intel));
-        scenario.world.at_once = at_once;
+        (scenario.world.at_once, scenario.world.one_byte) = (at_once, OneByte::Any);
         Machine::new(&scenario).unwrap()
     }
 

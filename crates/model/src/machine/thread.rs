@@ -221,7 +221,9 @@ impl Machine {
         if came == 0 {
             return Err(Violation::Pair);
         }
-        if self.world.after_return && s.right() != 0 && form.versions & s.right() == 0 {
+        // Who had begun with what is gone now had begun before: its first instruction would have been stale itself.
+        let ends = self.world.begun_ends && spot.offset > 0 && spot.came & s.right() == 0;
+        if self.world.after_return && s.right() != 0 && form.versions & s.right() == 0 && !ends {
             return Err(Violation::Stale);
         }
         let behind = Spot { offset: form.next, came, ..spot };

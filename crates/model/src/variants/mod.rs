@@ -2,6 +2,7 @@
 
 mod arm;
 mod common;
+mod keys;
 mod nmi;
 mod protocols;
 mod riscv;
@@ -58,7 +59,9 @@ impl Shape {
 
 /// Everything, the built-in protocols first.
 pub fn checks() -> impl Iterator<Item = &'static Check> {
-    [protocols::CHECKS, common::CHECKS, x86::CHECKS, arm::CHECKS, riscv::CHECKS, nmi::CHECKS].into_iter().flatten()
+    [protocols::CHECKS, common::CHECKS, x86::CHECKS, keys::CHECKS, arm::CHECKS, riscv::CHECKS, nmi::CHECKS]
+        .into_iter()
+        .flatten()
 }
 
 impl Check {

@@ -6,7 +6,7 @@ use textpoke_core::{Direction, Kind, Phase, Step, Unit};
 use super::{Check, FORTH, Shape, X86, as_digest, custom, scenario, there_and_back, without};
 use crate::places::{CALL, CALLS, ENTRY, JMP, NOP5, NOPS, address, entry, single, site};
 use crate::property::Sometimes::*;
-use crate::scenario::{Batch, Handler, Inside, Place, Repairer, RetireRule, Scenario};
+use crate::scenario::{Batch, Handler, Inside, OneByte, Place, Repairer, RetireRule, Scenario};
 
 fn int3_without(shape: &Shape, syncs: &[usize]) -> Scenario {
     let mut program = breakpoint::PROGRAM.to_vec();
@@ -50,7 +50,7 @@ pub(super) const CHECKS: &[Check] = &[
         sometimes: FORTH,
         build: |s| {
             let mut s = scenario(s, single(s, 3, &NOP5, &CALL), there_and_back(Kind::Breakpoint));
-            s.world.one_byte_exempt = false;
+            s.world.one_byte = OneByte::Nothing;
             s
         },
     },
