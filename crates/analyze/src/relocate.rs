@@ -12,6 +12,9 @@ use crate::site::{MAX_PATCH, Site};
 pub const MAX_COPY: usize = 64;
 
 /// A copy of the displaced instructions for one address.
+///
+/// On AArch64 the page that it is in must not be guarded (`PROT_BTI`): a displaced BLR has become a BR, which may only
+/// land where the original could if it comes from a page that is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Relocated {
     /// Machine code, at most [`MAX_COPY`] bytes, to be placed at the address it was made for.

@@ -20,11 +20,15 @@ pub(crate) fn clobbered<I: Arch>(image: &Image<'_>, marks: &Marks, text: &Text, 
     }
     let mut sets = vec![0; all.len()];
     let mut callees: Vec<Vec<usize>> = vec![Vec::new(); all.len()];
+    let mut guarded = false;
     for (index, fragment) in all.iter().enumerate() {
         let mut set = 0;
         // It calls, or jumps to, what is not known: that follows the ABI, and may write any of them.
         let mut unknown = false;
+        let mut first = true;
         let _ = each::<I>(image, marks, (fragment.start, fragment.end), |insn| {
+            guarded |= first && I::is_landing_mark(&insn);
+            first = false;
             set |= I::scratch_written(&insn);
             unknown |= insn.flow == Flow::CallIndirect;
             if let Some(to) = insn.target().filter(|&t| t < fragment.start || t >= fragment.end) {
@@ -37,6 +41,10 @@ pub(crate) fn clobbered<I: Arch>(image: &Image<'_>, marks: &Marks, text: &Text, 
             ControlFlow::Continue(())
         });
         sets[index] = if unknown { I::SCRATCH } else { set };
+    }
+    if guarded {
+        // Jumps through a register must land on marks in such a program, and copies jump behind sites.
+        return vec![0; all.len()];
     }
     close(&mut sets, &callees);
     sets

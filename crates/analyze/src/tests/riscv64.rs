@@ -93,6 +93,9 @@ fn a_landing_pad_stays() {
     // LPAD 0, which is AUIPC x0.
     let f = with(&file(&[0x0000_1017, DOWN, SAVE, ONE, RET]), true);
     assert_eq!(f.entry.unwrap().vaddr, CODE + 4);
+    // Where landing pads are checked, no jump through a register can lead behind a site.
+    let pairs = |first| with(&file(&[first, DOWN, SAVE, ONE, ONE, T1, RET]), false).entry.unwrap().jump;
+    assert_eq!((pairs(LONG), pairs(0x0000_1017)), (PAIR, Jump::One));
     let second = with(&file(&[0x0000_1017, 0x0000_1017, RET]), true);
     assert_eq!(second.entry, Err(Reason::NotRelocatable(Obstacle::LandingMark)));
 }

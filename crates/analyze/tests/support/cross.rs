@@ -13,10 +13,10 @@ pub enum Cross {
 impl Cross {
     pub const ALL: [Self; 2] = [Self::Aarch64, Self::Riscv64];
 
-    pub fn compiler(self) -> &'static str {
+    fn compiler(self, language: &str) -> String {
         match self {
-            Self::Aarch64 => "aarch64-linux-gnu-gcc",
-            Self::Riscv64 => "riscv64-linux-gnu-gcc",
+            Self::Aarch64 => format!("aarch64-linux-gnu-{language}"),
+            Self::Riscv64 => format!("riscv64-linux-gnu-{language}"),
         }
     }
 
@@ -27,10 +27,15 @@ impl Cross {
         }
     }
 
-    /// Whether compiler and emulator are here; says which is not.
+    /// Whether the C compiler and the emulator are here; says which is not.
     pub fn is_here(self) -> bool {
-        [self.compiler(), self.emulator()].into_iter().all(|tool| {
-            let found = Command::new(tool).arg("--version").output().is_ok();
+        self.has("gcc")
+    }
+
+    /// Whether a compiler, `gcc` or `g++`, and the emulator are here; says which is not.
+    pub fn has(self, language: &str) -> bool {
+        [self.compiler(language), self.emulator().into()].into_iter().all(|tool| {
+            let found = Command::new(&tool).arg("--version").output().is_ok();
             if !found {
                 eprintln!("skipped: no {tool} here (cargo xtask setup installs it)");
             }
@@ -38,10 +43,12 @@ impl Cross {
         })
     }
 
-    /// Compiles sources into a static program.
+    /// Compiles sources into a program that needs no library.
     pub fn compile(self, output: &Path, sources: &[PathBuf], options: &[&str]) {
-        let mut command = Command::new(self.compiler());
-        command.args(sources).args(options).args(["-static", "-o"]).arg(output).args(["-lm", "-lpthread"]);
+        let cpp = sources.iter().any(|s| s.extension().is_some_and(|e| e == "cpp"));
+        let mut command = Command::new(self.compiler(if cpp { "g++" } else { "gcc" }));
+        let linked = if options.contains(&"-static-pie") { "-static-pie" } else { "-static" };
+        command.args(sources).args(options).args([linked, "-o"]).arg(output).args(["-lm", "-lpthread"]);
         let done = command.output().expect("the compiler starts");
         assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
     }
