@@ -14,13 +14,14 @@ fn source(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs").join(name)
 }
 
-/// Rewrites a static program and runs both; returns its functions, and entries and exits of each.
+/// Rewrites a program and runs both; returns its functions, with entries and exits of each if it can tell them.
 fn same_output(cross: Cross, program: &Path, options: &Options, arguments: &[&str]) -> Vec<(Function, u64, u64)> {
     let bytes = std::fs::read(program).expect("read");
     let image = Image::parse(&bytes).expect("an ELF file");
     let functions = image.functions_with(options);
     let rewritten = support::rewrite(&bytes, &image, &functions, |_| true);
-    assert!(rewritten.entries > 100, "{cross:?}: only {} entries", rewritten.entries);
+    let least = if image.is_static() { 300 } else { 20 };
+    assert!(rewritten.entries >= least, "{cross:?}: only {} entries", rewritten.entries);
     let copy = program.with_extension("rewritten");
     support::install(&copy, &rewritten.bytes);
     let (expected, _) = cross.run(program, arguments, &[]);
@@ -105,10 +106,10 @@ fn c_for_aarch64_at_every_level_of_optimisation() {
 #[test]
 fn programs_that_are_loaded_anywhere() {
     for cross in Cross::ALL.into_iter().filter(|c| c.is_here()) {
-        for flags in [["-O2", "-fPIE", "-static-pie"], ["-Os", "-fPIE", "-static-pie"]] {
+        for level in ["-O2", "-Os"] {
             let dir = tempfile::tempdir().unwrap();
             let program = dir.path().join("program");
-            cross.compile(&program, &[source("mixed.c")], &flags);
+            cross.compile(&program, &[source("mixed.c")], &[level, "-fPIE", "-pie"]);
             same_output(cross, &program, &Options::default(), &[]);
         }
     }
@@ -118,13 +119,12 @@ fn programs_that_are_loaded_anywhere() {
 #[test]
 fn exceptions_and_threads() {
     for cross in Cross::ALL.into_iter().filter(|c| c.has("g++")) {
-        for flags in [&["-O0"][..], &["-O2"], &["-Os"]] {
-            for near in [false, true] {
-                let dir = tempfile::tempdir().unwrap();
-                let program = dir.path().join("program");
-                cross.compile(&program, &[source("exceptions.cpp")], flags);
-                same_output(cross, &program, &Options { near, ..Options::default() }, &[]);
-            }
+        for level in ["-O0", "-O2", "-Os"] {
+            let dir = tempfile::tempdir().unwrap();
+            let program = dir.path().join("program");
+            // Too large for JAL alone.
+            cross.compile(&program, &[source("exceptions.cpp")], &[level]);
+            same_output(cross, &program, &Options::default(), &[]);
         }
     }
 }

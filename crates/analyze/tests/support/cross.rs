@@ -43,12 +43,23 @@ impl Cross {
         })
     }
 
-    /// Compiles sources into a program that needs no library.
+    /// Where the libraries of programs that need some are.
+    fn libraries(self) -> &'static str {
+        match self {
+            Self::Aarch64 => "/usr/aarch64-linux-gnu",
+            Self::Riscv64 => "/usr/riscv64-linux-gnu",
+        }
+    }
+
+    /// Compiles sources into a program that needs no library, unless it is to be loaded anywhere (`-pie`).
     pub fn compile(self, output: &Path, sources: &[PathBuf], options: &[&str]) {
         let cpp = sources.iter().any(|s| s.extension().is_some_and(|e| e == "cpp"));
         let mut command = Command::new(self.compiler(if cpp { "g++" } else { "gcc" }));
-        let linked = if options.contains(&"-static-pie") { "-static-pie" } else { "-static" };
-        command.args(sources).args(options).args([linked, "-o"]).arg(output).args(["-lm", "-lpthread"]);
+        command.args(sources).args(options);
+        if !options.contains(&"-pie") {
+            command.arg("-static");
+        }
+        command.arg("-o").arg(output).args(["-lm", "-lpthread"]);
         let done = command.output().expect("the compiler starts");
         assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
     }
@@ -56,7 +67,7 @@ impl Cross {
     /// Runs a program in the emulator; it must succeed. Returns what it said on both channels.
     pub fn run(self, program: &Path, arguments: &[&str], environment: &[(&str, String)]) -> (String, String) {
         let mut command = Command::new(self.emulator());
-        command.arg(program).args(arguments).env_remove("COUNTERS");
+        command.args(["-L", self.libraries()]).arg(program).args(arguments).env_remove("COUNTERS");
         command.envs(environment.iter().map(|(key, value)| (key, value)));
         let done = command.output().expect("the emulator starts");
         let text = |bytes| String::from_utf8(bytes).expect("text");
