@@ -4,6 +4,7 @@
 use core::ops::Range;
 
 use crate::elf::{Image, Section, u32_at, u64_at};
+use crate::isa::Isa;
 
 /// XRay sleds and the probes of SystemTap and DTrace (USDT), as ranges of addresses as linked.
 pub(crate) fn patch_points(image: &Image<'_>) -> Vec<Range<u64>> {
@@ -20,12 +21,17 @@ pub(crate) fn patch_points(image: &Image<'_>) -> Vec<Range<u64>> {
 
 /// Entries of 32 bytes; from version 2 on, the address is relative to where it stands.
 fn sleds(image: &Image<'_>, section: &Section, found: &mut Vec<Range<u64>>) {
-    const LONGEST_SLED: u64 = 12;
+    // What LLVM reserves for a sled: on AArch64 a branch and seven NOPs, on RISC-V a jump and 33.
+    let longest = match image.isa() {
+        Isa::X86_64 => 12,
+        Isa::Aarch64 => 32,
+        Isa::Riscv64 => 136,
+    };
     for (index, row) in section_rows(image, section, 32) {
         let Some(address) = u64_at(row, 0) else { continue };
         let here = section.vaddr + index as u64 * 32;
         let start = if row[18] >= 2 { here.wrapping_add(address) } else { address };
-        found.push(start..start.saturating_add(LONGEST_SLED));
+        found.push(start..start.saturating_add(longest));
     }
 }
 

@@ -17,7 +17,7 @@ fn functions_of_a_file() {
         serde_json::from_str(&stdout(&["sites", SELF, "--json", "-F", "textpoke_cli::text::*"])).unwrap();
     let functions = document["files"][0]["functions"].as_array().unwrap();
     let parse = functions.iter().find(|f| f["name"] == "textpoke_cli::text::parse_time").unwrap();
-    assert_eq!(parse["way"], "displace", "{parse}");
+    assert_eq!((&parse["way"], &parse["protocol"]), (&Value::from("displace"), &Value::from("displace")), "{parse}");
     assert!(parse["symbol"].as_str().unwrap().starts_with("_"), "mangled: {parse}");
     assert!(parse["displaced_bytes"].as_u64().unwrap() >= 5);
     assert!(!parse["exits"].as_array().unwrap().is_empty());
@@ -64,4 +64,38 @@ fn what_cannot_be_analysed_is_refused() {
     assert!(refusal(&["sites", "4294967295"], 1).contains("no process"));
     assert!(refusal(&["sites", SMALL, "-F", "no_such_function"], 1).contains("matches"));
     assert!(refusal(&["sites", SMALL, "-F", "[a"], 2).contains("not a glob"));
+}
+
+/// A program for another instruction set is understood on this machine, whichever it is.
+#[test]
+fn functions_of_a_file_for_another_machine() {
+    let temp = tempfile::tempdir().unwrap();
+    let expected = [
+        ("aarch64-linux-gnu-gcc", "aarch64", &["word"][..], "b"),
+        ("riscv64-linux-gnu-gcc", "riscv64", &["word", "park", "park_twice", "displace", "none"], "jal"),
+    ];
+    for (compiler, isa, sled, jump) in expected {
+        let (source, program) = (temp.path().join("two.c"), temp.path().join(isa));
+        std::fs::write(&source, "int plain(int x) { return x * 3 + 1; }\nint main(void) { return plain(2); }\n")
+            .unwrap();
+        let built = std::process::Command::new(compiler)
+            .args(["-O1", "-static", "-fpatchable-function-entry=2", "-o"])
+            .args([&program, &source])
+            .output();
+        let Ok(built) = built else {
+            eprintln!("skipped: no {compiler} here (cargo xtask setup installs it)");
+            continue;
+        };
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        let program = program.to_str().unwrap();
+        let document: Value = serde_json::from_str(&stdout(&["sites", program, "--json"])).unwrap();
+        let file = &document["files"][0];
+        assert_eq!(file["isa"], isa);
+        let plain = file["functions"].as_array().unwrap().iter().find(|f| f["name"] == "plain").unwrap();
+        assert_eq!(plain["jump"], jump, "{plain}");
+        assert!(sled.contains(&plain["protocol"].as_str().unwrap()), "{plain}");
+        assert_eq!(plain["exit"], "patched", "{plain}");
+        let summary = stdout(&["sites", program, "--summary"]);
+        assert!(summary.contains("protocol: park") && summary.contains("exits: all patched"), "{summary}");
+    }
 }

@@ -1,5 +1,5 @@
 use crate::testfile::{CODE, File};
-use crate::{Error, Image};
+use crate::{Error, Image, Isa};
 
 fn file() -> Vec<u8> {
     File::new(&[0x90; 16]).function("f", 0, 16).build()
@@ -52,9 +52,20 @@ fn a_big_endian_file() {
 
 #[test]
 fn another_instruction_set_is_named() {
-    let e = error(|b| b[18] = 183);
-    assert_eq!(e, Error::ForeignIsa { machine: 183 });
-    assert!(e.to_string().contains("AArch64"));
+    let e = error(|b| b[18..20].copy_from_slice(&258u16.to_le_bytes()));
+    assert_eq!(e, Error::ForeignIsa { machine: 258 });
+    assert!(e.to_string().contains("LoongArch"));
+}
+
+#[test]
+fn the_three_known_ones_are_told_apart() {
+    for (machine, flags, isa) in [(62, 0, Isa::X86_64), (183, 0, Isa::Aarch64), (243, 5, Isa::Riscv64)] {
+        let mut bytes = file();
+        (bytes[18], bytes[48]) = (machine, flags);
+        assert_eq!(Image::parse(&bytes).unwrap().isa(), isa);
+    }
+    // RISC-V code that passes floating-point numbers in integer registers.
+    assert_eq!(error(|b| b[18] = 243), Error::RiscvAbi);
 }
 
 #[test]
@@ -76,9 +87,33 @@ fn functions_without_section_headers_come_from_nowhere() {
 }
 
 proptest::proptest! {
+    /// Whatever the code is, each site of it can be copied and jumped from.
+    #[test]
+    fn no_code_is_too_strange(code in proptest::collection::vec(proptest::num::u32::ANY, 1..24)) {
+        for file in [File::aarch64(&code), File::riscv64(&code)] {
+            let len = file.code_len();
+            let bytes = file.function("f", 0, len).build();
+            let image = Image::parse(&bytes).unwrap();
+            for function in image.functions() {
+                for site in function.entry.iter().copied().chain(function.exits.iter().map(|e| e.site)) {
+                    match site.relocate(0, site.vaddr + 0x1000) {
+                        Ok(copy) => assert!(copy.bytes.len() <= crate::MAX_COPY),
+                        Err(reason) => assert_eq!(reason, crate::Reason::OutOfRange),
+                    }
+                    let jump = site.jump_to(0, site.vaddr + 0x1000).unwrap();
+                    assert_eq!(jump.bytes.len(), site.patched());
+                    assert!(site.len() >= site.patched() && site.patched() <= crate::MAX_PATCH);
+                }
+            }
+        }
+    }
+
     /// Whatever is in the file, the answer is a list or an error.
     #[test]
-    fn no_file_is_too_broken(changes in proptest::collection::vec((0usize..2048, proptest::num::u8::ANY), 1..40)) {
+    fn no_file_is_too_broken(
+        changes in proptest::collection::vec((0usize..2048, proptest::num::u8::ANY), 1..40),
+        machine in proptest::sample::select(vec![62u8, 183, 243]),
+    ) {
         let mut bytes = File::new(&[0xe8, 0, 0, 0, 0, 0xeb, 0xfe, 0xff, 0x24, 0xc5, 0, 0, 0x50, 0, 0xc3])
             .data(&CODE.to_le_bytes().repeat(8))
             .function("f", 0, 7)
@@ -87,6 +122,7 @@ proptest::proptest! {
             .section(".rela.dyn", 4, &[7; 48])
             .section("__rseq_cs", 1, &[0; 32])
             .build();
+        (bytes[18], bytes[48]) = (machine, 5);
         let len = bytes.len();
         for (at, value) in changes {
             bytes[at % len] = value;
@@ -97,6 +133,7 @@ proptest::proptest! {
                 for site in sites {
                     // The only error that bytes can lead to here is the distance.
                     let _ = site.relocate(0, site.vaddr);
+                    let _ = site.protocol();
                 }
             }
         }
