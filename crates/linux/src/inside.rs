@@ -266,8 +266,11 @@ fn search(sp: u64, sites: &[Site], stacks: &[(u64, u64)]) -> Answer {
         let mut at = sp & !7;
         while at < end {
             let want = words.len().min(((end - at) / 8) as usize);
-            let got = sys::read_own_memory(at, bytes_of(&mut words[..want])).unwrap_or(0) / 8;
-            for &word in &words[..got] {
+            // What cannot be read was unmapped meanwhile, if it was a stack at all: look again, with newer mappings.
+            if sys::read_own_memory(at, bytes_of(&mut words[..want])) != Ok(8 * want) {
+                return Answer::Unclear;
+            }
+            for &word in &words[..want] {
                 window.rotate_left(1);
                 window[4] = word;
                 if let Some(saved) = frames.saved(&window) {
@@ -281,10 +284,7 @@ fn search(sp: u64, sites: &[Site], stacks: &[(u64, u64)]) -> Answer {
                     return Answer::Inside;
                 }
             }
-            if got < want {
-                break;
-            }
-            at += 8 * got as u64;
+            at += 8 * want as u64;
         }
         match interrupted {
             Some(next) => sp = next,

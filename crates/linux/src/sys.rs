@@ -246,7 +246,16 @@ pub fn read_own_memory(addr: u64, buf: &mut [u8]) -> Result<usize> {
     let remote = [addr as usize, buf.len()];
     let args = [getpid() as usize, local.as_ptr() as usize, 1, remote.as_ptr() as usize, 1, 0];
     // SAFETY: the kernel writes into `buf` only, through two vectors that live until the call returns.
-    check(unsafe { syscall6(nr::PROCESS_VM_READV, args) })
+    match check(unsafe { syscall6(nr::PROCESS_VM_READV, args) }) {
+        // Kernels may be built without it, and QEMU's user mode does not pass it on.
+        Err(Errno::NOSYS) => {
+            let fd = open(b"/proc/self/mem\0", flags::O_RDONLY | flags::O_CLOEXEC)?;
+            let read = pread(fd, buf, addr);
+            let _ = close(fd);
+            read
+        }
+        other => other,
+    }
 }
 
 /// `rt_sigaction(2)` as the kernel defines it: `new` and `old` point to a [`crate::signal::Action`] or are null.
