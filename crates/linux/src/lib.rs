@@ -18,6 +18,7 @@ extern crate std;
 #[cfg_attr(target_arch = "aarch64", path = "arch/aarch64/mod.rs")]
 #[cfg_attr(target_arch = "riscv64", path = "arch/riscv64/mod.rs")]
 mod arch;
+pub mod code;
 #[cfg(feature = "std")]
 #[doc(hidden)]
 pub mod fault;

@@ -100,10 +100,12 @@ fn holds_trap(at: u64) -> bool {
     let piece = Host::ALIGN as usize;
     Host::TRAP.chunks(piece).zip((at..).step_by(piece)).all(|(trap, at)| {
         // SAFETY: executed, up to here; aligned as instructions are.
-        match trap.len() {
-            1 => unsafe { byte(at) == trap[0] },
-            2 => unsafe { half(at) == *trap },
-            _ => unsafe { word(at) == *trap },
+        unsafe {
+            match trap.len() {
+                1 => byte(at) == trap[0],
+                2 => half(at) == *trap,
+                _ => word(at) == *trap,
+            }
         }
     })
 }
