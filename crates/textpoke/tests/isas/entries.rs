@@ -7,7 +7,7 @@ use textpoke::core::isa::{Aarch64, Riscv64};
 use textpoke::{Entry, Error, Patcher, Refusal};
 
 use crate::arena::Arena;
-use crate::storm::{EXECUTIONS, FLIPS, turn};
+use crate::storm::{EXECUTIONS, FLIPS, Stop, turn};
 use crate::{Function, isa};
 
 /// What a traced function adds, and what the tracer adds besides.
@@ -26,6 +26,7 @@ fn storm<I: Forms>(function: u64, tracer: u64) {
     let flips = std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
+                let _stop = Stop(&stop);
                 for arg in 0.. {
                     if stop.load(Relaxed) {
                         return;
@@ -40,8 +41,9 @@ fn storm<I: Forms>(function: u64, tracer: u64) {
                 }
             });
         }
+        let _stop = Stop(&stop);
         let mut flips = 0;
-        while flips < FLIPS || calls.load(Relaxed) < EXECUTIONS || seen.load(Relaxed) != 3 {
+        while !stop.load(Relaxed) && (flips < FLIPS || calls.load(Relaxed) < EXECUTIONS || seen.load(Relaxed) != 3) {
             assert!(flips < 100 * FLIPS, "not everything was seen");
             for on in [true, false] {
                 entry.set(&patcher, on).unwrap();
@@ -55,7 +57,6 @@ fn storm<I: Forms>(function: u64, tracer: u64) {
                 entry.plant(&patcher).unwrap();
             }
         }
-        stop.store(true, Relaxed);
         flips
     });
     entry.unplant(&patcher).unwrap();

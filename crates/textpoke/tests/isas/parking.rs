@@ -8,7 +8,7 @@ use textpoke::linux::process::{self, Error};
 use textpoke::linux::sys;
 
 use crate::arena::Arena;
-use crate::storm::{suited, turn};
+use crate::storm::{Stop, suited, turn};
 use crate::{Function, isa};
 
 fn function() -> Function {
@@ -68,12 +68,12 @@ fn threads_may_come_and_go_and_allocate() {
                 }
             });
         }
+        let _stop = Stop(&stop);
         let mut flips = 0;
         while flips < 200 || made.load(Relaxed) < 200 {
             flip(&f).unwrap();
             flips += 1;
         }
-        stop.store(true, Relaxed);
     });
 }
 

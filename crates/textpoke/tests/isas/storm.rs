@@ -19,6 +19,15 @@ pub const FLIPS: u64 = 10_000;
 /// Batches after which a storm that has not seen everything has failed.
 const LIMIT: u64 = 100_000;
 
+/// Ends the other threads, also when a test fails.
+pub struct Stop<'a>(pub &'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
 static TURN: Mutex<()> = Mutex::new(());
 
 /// One test at a time: they fill all CPUs.
@@ -44,6 +53,7 @@ pub fn storm(name: &str, mut functions: Vec<Function>, kind: Kind, executions: u
     let (stop, calls) = (AtomicBool::new(false), AtomicU64::new(0));
     let wrong = Mutex::new(None);
     let execute = || {
+        let _stop = Stop(&stop);
         for pass in 0u64.. {
             for (i, f) in functions.iter().enumerate() {
                 if stop.load(Relaxed) {
@@ -54,7 +64,6 @@ pub fn storm(name: &str, mut functions: Vec<Function>, kind: Kind, executions: u
                 calls.fetch_add(1, Relaxed);
                 let Some(new) = f.new_rounds(arg, out) else {
                     *wrong.lock().unwrap() = Some(format!("{out:#x} of {f:x?}, argument {arg}"));
-                    stop.store(true, Relaxed);
                     return;
                 };
                 let bits = if f.old[arg as usize] == f.new[arg as usize] {
@@ -77,12 +86,12 @@ pub fn storm(name: &str, mut functions: Vec<Function>, kind: Kind, executions: u
         for _ in 0..2 {
             scope.spawn(execute);
         }
+        let _stop = Stop(&stop);
         let mut batches = 0;
         while !stop.load(Relaxed) && batches < LIMIT && !done(batches) {
             for (dir, form) in [(Direction::Install, 1), (Direction::Remove, 0)] {
                 // SAFETY: generated functions that can bear both forms.
                 if let Err(error) = unsafe { process::apply(&sites, kind, dir) } {
-                    stop.store(true, Relaxed);
                     panic!("{name}: {error}");
                 }
                 batches += 1;
@@ -92,7 +101,6 @@ pub fn storm(name: &str, mut functions: Vec<Function>, kind: Kind, executions: u
                 }
             }
         }
-        stop.store(true, Relaxed);
         batches
     });
     assert_eq!(*wrong.lock().unwrap(), None, "{name}");
