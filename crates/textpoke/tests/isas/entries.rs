@@ -7,7 +7,7 @@ use textpoke::core::isa::{Aarch64, Riscv64};
 use textpoke::{Entry, Error, Patcher, Refusal};
 
 use crate::arena::Arena;
-use crate::storm::{EXECUTIONS, FLIPS, Stop, turn};
+use crate::storm::{Stop, executions, flips as least, turn};
 use crate::{Function, isa};
 
 /// What a traced function adds, and what the tracer adds besides.
@@ -43,8 +43,9 @@ fn storm<I: Forms>(function: u64, tracer: u64) {
         }
         let _stop = Stop(&stop);
         let mut flips = 0;
-        while !stop.load(Relaxed) && (flips < FLIPS || calls.load(Relaxed) < EXECUTIONS || seen.load(Relaxed) != 3) {
-            assert!(flips < 100 * FLIPS, "not everything was seen");
+        while !stop.load(Relaxed) && (flips < least() || calls.load(Relaxed) < executions() || seen.load(Relaxed) != 3)
+        {
+            assert!(flips < 100 * least(), "not everything was seen");
             for on in [true, false] {
                 entry.set(&patcher, on).unwrap();
                 assert_eq!(call(function, 1), 1 + ADDS[0] + if on { ADDS[1] } else { 0 });

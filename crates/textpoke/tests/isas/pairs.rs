@@ -4,7 +4,7 @@ use textpoke::core::Kind;
 
 use crate::arena::Arena;
 use crate::isa;
-use crate::storm::{EXECUTIONS, FLIPS, storm, suited, turn};
+use crate::storm::{storm, suited, turn};
 
 fn run(name: &str, kind: Kind) {
     let _turn = turn();
@@ -15,7 +15,7 @@ fn run(name: &str, kind: Kind) {
     if functions.is_empty() {
         return println!("{name}: this instruction set has no such site");
     }
-    storm(name, functions, kind, EXECUTIONS, FLIPS);
+    storm(name, functions, kind);
     text.assert_untouched();
 }
 

@@ -1,6 +1,6 @@
 //! Code that is changed while other threads execute it as fast as they can, with every result checked.
 //!
-//! A storm ends when it has seen what it must see: at least [`EXECUTIONS`] calls and [`FLIPS`] changes of sites, and both
+//! A storm ends when it has seen what it must see: at least [`executions`] calls and [`flips`] changes of sites, and both
 //! forms of each site, by the threads that do not change it.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
@@ -12,10 +12,20 @@ use textpoke::linux::process;
 
 use crate::Function;
 
-/// Calls, at least.
-pub const EXECUTIONS: u64 = 1_000_000;
+/// Calls, at least; less where an emulator is told to execute one instruction at a time.
+pub fn executions() -> u64 {
+    1_000_000 / scale()
+}
+
 /// Changes of sites, at least.
-pub const FLIPS: u64 = 10_000;
+pub fn flips() -> u64 {
+    10_000 / scale()
+}
+
+fn scale() -> u64 {
+    if std::env::var_os("TEXTPOKE_SHORT").is_some() { 20 } else { 1 }
+}
+
 /// Batches after which a storm that has not seen everything has failed.
 const LIMIT: u64 = 100_000;
 
@@ -44,7 +54,7 @@ pub fn suited(all: &[Function], kind: Kind) -> Vec<Function> {
 }
 
 /// Performs a storm on all `functions`, in one batch each way.
-pub fn storm(name: &str, mut functions: Vec<Function>, kind: Kind, executions: u64, flips: u64) {
+pub fn storm(name: &str, mut functions: Vec<Function>, kind: Kind) {
     assert!(!functions.is_empty(), "{name}: nothing to do");
     functions.sort_by_key(|f| f.site.addr);
     let sites: Vec<Site> = functions.iter().map(|f| f.site).collect();
@@ -78,8 +88,8 @@ pub fn storm(name: &str, mut functions: Vec<Function>, kind: Kind, executions: u
         }
     };
     let done = |batches: u64| {
-        calls.load(Relaxed) >= executions
-            && batches * sites.len() as u64 >= flips
+        calls.load(Relaxed) >= executions()
+            && batches * sites.len() as u64 >= flips()
             && seen.iter().all(|seen| seen.load(Relaxed) == 3)
     };
     let batches = std::thread::scope(|scope| {
