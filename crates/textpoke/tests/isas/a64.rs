@@ -6,7 +6,7 @@ use textpoke::core::isa::{Reg, aarch64};
 
 use crate::{Arena, Function, Isa};
 
-pub const ISA: Isa = Isa { singles, pairs, switch, entry };
+pub const ISA: Isa = Isa { singles, pairs, switch, entry, guarded };
 
 const RET: u32 = 0xd65f_03c0;
 const RET_X10: u32 = 0xd65f_0140;
@@ -148,4 +148,14 @@ fn entry(arena: &mut Arena) -> Option<[u64; 2]> {
     let mov = |to, from| word(mov_reg(Width::X, to, from));
     arena.words(tracer, &[add(100), mov(x(16), LR), mov(LR, X9), word(movz(Width::X, X9, 0, 0).unwrap()), 0xd61f_0200]);
     Some([function, tracer])
+}
+
+fn guarded(open: &mut Arena, guarded: &mut Arena) -> Option<Function> {
+    let mov = |n| word(movz(Width::X, x(0), n, 0).unwrap());
+    let target = guarded.next(64, 0);
+    guarded.words(target, &[mov(2), RET]);
+    let at = open.next(64, 0);
+    open.words(at, &[word(NOP), mov(1), RET]);
+    let site = Site::single(at, &NOP, &b(at, target).ok()?).unwrap();
+    Some(Function { entry: at, site, old: [1; 2], new: [2; 2], rounds: 1 })
 }

@@ -50,13 +50,18 @@ impl Arena {
 
     /// Makes it executable.
     pub fn seal(self) -> Text {
+        self.seal_with(0).unwrap()
+    }
+
+    /// The same with more protections, if the kernel has them.
+    pub fn seal_with(self, prot: u32) -> sys::Result<Text> {
         let len = self.end - self.start;
         // SAFETY: our own memory.
-        unsafe { sys::mprotect(self.start, len, flags::PROT_READ | flags::PROT_EXEC) }.unwrap();
+        unsafe { sys::mprotect(self.start, len, flags::PROT_READ | flags::PROT_EXEC | prot) }?;
         process::prepare().unwrap();
         code::ready(self.start, len).unwrap();
         let text = Text { start: self.start, original: Vec::new() };
-        Text { original: text.bytes(len), ..text }
+        Ok(Text { original: text.bytes(len), ..text })
     }
 }
 

@@ -62,6 +62,9 @@ pub struct Isa {
     pub switch: fn(&mut Arena) -> [u64; 3],
     /// A function with a patchable entry of two instructions, and a tracer for it (see [`entries::ADDS`]).
     pub entry: fn(&mut Arena) -> Option<[u64; 2]>,
+    /// A function that begins with a site, whose new form leads into the other arena, where code is to be guarded against
+    /// indirect branches.
+    pub guarded: fn(&mut Arena, &mut Arena) -> Option<Function>,
 }
 
 /// Of the instruction set that this runs on.

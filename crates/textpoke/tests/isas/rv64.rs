@@ -6,7 +6,7 @@ use textpoke::core::{Direction, Site};
 
 use crate::{Arena, Function, Isa};
 
-pub const ISA: Isa = Isa { singles, pairs, switch, entry };
+pub const ISA: Isa = Isa { singles, pairs, switch, entry, guarded: |_, _| None };
 
 fn x(n: u8) -> Reg {
     Reg::new(n).unwrap()

@@ -32,3 +32,21 @@ fn breakpoint() {
 fn park() {
     run("park", Kind::Park);
 }
+
+/// Who acts as a branch in a handler leaves the processor's mark of the indirect call before it behind, as the branch does:
+/// with the mark, guarded code would take it for a call of something that is no landing pad.
+#[test]
+fn a_trap_at_the_target_of_an_indirect_call_leads_into_guarded_code() {
+    const PROT_BTI: u32 = 0x10;
+    let _turn = turn();
+    let (mut open, mut guarded) = (Arena::new(4096), Arena::new(4096));
+    let Some(function) = (isa().guarded)(&mut open, &mut guarded) else {
+        return println!("this instruction set has no such mark");
+    };
+    let text = open.seal();
+    if guarded.seal_with(PROT_BTI).is_err() {
+        return println!("this machine guards no pages");
+    }
+    storm("guarded", vec![function], Kind::Breakpoint);
+    text.assert_untouched();
+}

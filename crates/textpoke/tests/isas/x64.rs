@@ -5,7 +5,7 @@ use textpoke::core::isa::x86_64::{NOPS, call, jmp};
 
 use crate::{Arena, Function, Isa};
 
-pub const ISA: Isa = Isa { singles, pairs, switch, entry };
+pub const ISA: Isa = Isa { singles, pairs, switch, entry, guarded: |_, _| None };
 
 /// ADD EAX, n; RET
 const fn add_and_return(n: u8) -> [u8; 4] {
