@@ -194,9 +194,19 @@ pub trait Trampoline {
 /// ```
 #[macro_export]
 macro_rules! static_call {
-    (in $machine:ty; $($(#[$meta:meta])* $vis:vis static $name:ident: $type:ty = $function:ident);* $(;)?) => {$(
-        $crate::__static_call!([$(#[$meta])*] [$vis] $name [$type] $function $machine);
-    )*};
+    (in $machine:ty; $($calls:tt)*) => {
+        $crate::__static_calls! { () $machine; $($calls)* }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __static_calls {
+    (($($hooks:tt)*) $machine:ty;
+        $($(#[$meta:meta])* $vis:vis static $name:ident: $type:ty = $function:ident);* $(;)?) => {
+        $($crate::__static_call!([$(#[$meta])*] [$vis] $name [$type] $function $machine);)*
+        $crate::__object!($($hooks)*);
+    };
 }
 
 #[doc(hidden)]

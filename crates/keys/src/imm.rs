@@ -91,9 +91,19 @@ pub const fn is_wide<T, const INITIAL: u64, M>(_: &StaticImm<T, INITIAL, M>) -> 
 /// `i64`.
 #[macro_export]
 macro_rules! static_imm {
-    (in $machine:ty; $($(#[$meta:meta])* $vis:vis static $name:ident: $type:ty = $initial:expr);* $(;)?) => {$(
-        $crate::__static_imm!([$(#[$meta])*] [$vis] $name $type, $initial, $machine);
-    )*};
+    (in $machine:ty; $($values:tt)*) => {
+        $crate::__static_imms! { () $machine; $($values)* }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __static_imms {
+    (($($hooks:tt)*) $machine:ty;
+        $($(#[$meta:meta])* $vis:vis static $name:ident: $type:ty = $initial:expr);* $(;)?) => {
+        $($crate::__static_imm!([$(#[$meta])*] [$vis] $name $type, $initial, $machine);)*
+        $crate::__object!($($hooks)*);
+    };
 }
 
 #[doc(hidden)]

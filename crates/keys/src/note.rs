@@ -94,3 +94,30 @@ macro_rules! __hooks {
         )
     };
 }
+
+/// What an object has that defines keys, whether or not it has sites: the note, by which the keys are found, and what runs
+/// when it comes and goes. Wherever items can stand.
+///
+/// Assembly by itself can only stand outside of functions, so that it is the end of a function that nobody calls; the
+/// linker drops that, where it drops sections, and keeps the note.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __object {
+    () => {
+        $crate::__object!(@ ($crate::__note!()), ());
+    };
+    ($coming:path, $going:path) => {
+        $crate::__object!(@ ($crate::__note!(), $crate::__hooks!()), (coming = sym $coming, going = sym $going,));
+    };
+    (@ ($($shared:expr),*), ($($operands:tt)*)) => {
+        #[allow(unsafe_code, reason = "a note is assembly")]
+        const _: () = {
+            #[used]
+            static NOTED: extern "C" fn() = noted;
+            #[unsafe(naked)]
+            extern "C" fn noted() {
+                ::core::arch::naked_asm!("ret", $($shared,)* $($operands)*)
+            }
+        };
+    };
+}

@@ -150,21 +150,24 @@ impl Keys {
     pub fn apply(&mut self, changes: &[Change]) -> Result<(), KeyError> {
         loop {
             let turns = turns(changes)?;
-            let Some(taken) = take_counts(&turns) else { continue };
             let under_way: Vec<UnderWay> = turns
                 .iter()
                 .map(|turn| UnderWay { key: core::ptr::from_ref(turn.key).addr() as u64, value: turn.value.1 })
                 .collect();
             let words = self.held.words();
             words.changes.store(under_way.as_ptr().addr() as u64, SeqCst);
+            // Before the first count: a fork child that is born from here on finds what to put in order.
             words.change_count.store(under_way.len() as u32, SeqCst);
-            let done = self.patch(&turns);
+            let done = take_counts(&turns).then(|| self.patch(&turns));
             match done {
-                Ok(()) => turns.iter().for_each(publish),
-                Err(_) => give_back(&turns[..taken]),
+                Some(Ok(())) => turns.iter().for_each(publish),
+                Some(Err(_)) => give_back(&turns),
+                None => {}
             }
             words.change_count.store(0, SeqCst);
-            return done;
+            if let Some(done) = done {
+                return done;
+            }
         }
     }
 
@@ -260,8 +263,8 @@ fn turns(changes: &[Change]) -> Result<Vec<Turn>, KeyError> {
 }
 
 /// Changes the counts of keys that are on. From 1 on others change them without the lock; nobody may begin to rely on a
-/// key that is going off. `None` if somebody changed one in between; otherwise how many there are to give back.
-fn take_counts(turns: &[Turn]) -> Option<usize> {
+/// key that is going off. False, and nothing has changed, if somebody changed one in between.
+fn take_counts(turns: &[Turn]) -> bool {
     for (i, turn) in turns.iter().enumerate() {
         let count = &turn.key.count;
         if turn.is_branch()
@@ -269,10 +272,10 @@ fn take_counts(turns: &[Turn]) -> Option<usize> {
             && count.compare_exchange(turn.count.0, turn.count.1, SeqCst, SeqCst).is_err()
         {
             give_back(&turns[..i]);
-            return None;
+            return false;
         }
     }
-    Some(turns.len())
+    true
 }
 
 /// The opposite, when the code could not be changed.

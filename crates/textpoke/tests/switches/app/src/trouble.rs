@@ -128,6 +128,8 @@ pub fn killed() {
             changed[0] = if changed[0] == 0xc0 { rests } else { 0xc0 };
             text.write_all_at(&changed, second[1] + 2).unwrap();
         }
+        // It had taken the count of the one that goes off, or was about to.
+        KEYS[0].raw().count.store(u32::from(!left), SeqCst);
         let key = |i: usize| std::ptr::from_ref(KEYS[i].raw()).addr() as u64;
         let changes = [key(0), 0, key(1), 1];
         // SAFETY: the engine words; nobody else is at them.
