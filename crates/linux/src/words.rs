@@ -30,12 +30,13 @@ pub struct Words {
     pub(crate) started: AtomicU64,
     /// How often objects with sites came or went.
     pub generation: AtomicU32,
-    reserved: AtomicU32,
+    /// How often whoever wants the lock lets somebody go first who works from outside.
+    pub(crate) ahead: AtomicU32,
     /// Address of the changes under way.
     pub changes: AtomicU64,
     /// How many there are.
     pub change_count: AtomicU32,
-    reserved2: AtomicU32,
+    reserved: AtomicU32,
     /// Address of the SIGTRAP handler.
     pub(crate) handler: AtomicU64,
     /// Address of the word that points to the table that the handler uses.

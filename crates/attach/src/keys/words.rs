@@ -62,6 +62,11 @@ impl Words {
         self.at + 16
     }
 
+    /// Address of the number of times that others let whoever is outside go first.
+    pub fn ahead(self) -> u64 {
+        self.at + 28
+    }
+
     /// Address of the address of the changes; their number is in the word behind it.
     pub fn changes(self) -> u64 {
         self.at + 32
