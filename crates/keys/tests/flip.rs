@@ -41,6 +41,7 @@ impl<const STORE: bool> Kernel<STORE> {
 
 impl<const STORE: bool> Text for Kernel<STORE> {
     type Error = Verdict;
+    type Isa = X86_64;
     const HOW: How = if STORE { How::Store } else { How::Head };
 
     fn read(&mut self, addr: u64, buf: &mut [u8]) -> Result<(), Verdict> {

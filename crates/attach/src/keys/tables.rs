@@ -5,8 +5,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use textpoke_core::isa::X86_64;
 use textpoke_keys::abi::{CLOSING, ENTRY_SIZE, Entry, KEY_SIZE, Kind, NO_INDEX, Note, OBJECT_STATE, UNCOUNTED};
 use textpoke_keys::find::{self, Memory, Segment};
+use textpoke_keys::form::Forms;
 
 use crate::proc::Mapping;
 
@@ -162,7 +164,7 @@ impl Tables {
                 let entry = Entry::read(bytes, start + (i * ENTRY_SIZE) as u64);
                 let led = entry.and_then(|entry| {
                     let mut slot = [0; 8];
-                    let fits = fits(&entry)
+                    let fits = X86_64::fits(&entry)
                         && map.has(entry.code, u64::from(entry.len), libc::PROT_EXEC)
                         && memory.read(entry.slot, &mut slot);
                     fits.then(|| (entry, entry.key(u64::from_le_bytes(slot))))
@@ -304,15 +306,6 @@ fn checked(note: &Note, segments: &[Segment], map: &Map<'_>) -> Result<(), &'sta
         return Err("its note is damaged");
     }
     Ok(())
-}
-
-/// Whether an entry describes a site that there can be.
-fn fits(entry: &Entry) -> bool {
-    match entry.kind {
-        Kind::Branch => matches!(entry.len, 5 | 8),
-        Kind::Call => entry.len == 5,
-        Kind::Imm => matches!(entry.len, 5 | 10),
-    }
 }
 
 fn read_key(memory: &mut impl Memory, map: &Map<'_>, bytes: &[u8], at: u64, object: usize) -> Option<Read> {

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
 use textpoke_core::{Kind, Refusal, Site};
 use textpoke_keys::abi::{Entry, Key, Kind as KeyKind};
 use textpoke_keys::change::{Change, Machine};
-use textpoke_keys::form::{self, How, MAX_LEN};
+use textpoke_keys::form::{Forms, How, MAX_LEN};
 use textpoke_linux::process::Held;
 
 use super::index::Index;
@@ -119,7 +119,7 @@ impl Keys {
             let key = key_at(address);
             let value = value_of(key);
             for (_, entry) in self.index().sites_of(address) {
-                let mended = form::mend(entry, text(entry, &mut [0; MAX_LEN]), value);
+                let mended = Host::mend(entry, text(entry, &mut [0; MAX_LEN]), value);
                 // Values of eight bytes are part of an instruction: no trap stands there, and one store made or did not
                 // make the change.
                 let whole = entry.kind != KeyKind::Imm || entry.len != 10;
@@ -185,7 +185,7 @@ impl Keys {
                     return Err(refused(Refusal::OldNotEmulated));
                 }
                 let now = &mut [0; MAX_LEN];
-                let site = form::change(entry, text(entry, now), turn.value.1, protocol::how(kind));
+                let site = Host::change(entry, text(entry, now), turn.value.1, protocol::how(kind));
                 sites.extend(site.map_err(refused)?);
             }
         }
@@ -215,7 +215,7 @@ impl Keys {
                 continue;
             }
             for (_, entry) in self.index().sites_of(at) {
-                let changed = form::change(entry, text(entry, &mut [0; MAX_LEN]), value, How::Store);
+                let changed = Host::change(entry, text(entry, &mut [0; MAX_LEN]), value, How::Store);
                 sites.extend(changed.map_err(|refusal| KeyError::Refused(entry.code, refusal))?);
             }
         }
