@@ -3,11 +3,13 @@
 use std::cell::UnsafeCell;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
+use std::sync::atomic::fence;
 
 use textpoke_core::{Kind, Refusal, Site};
 use textpoke_keys::abi::{Entry, Key, Kind as KeyKind};
 use textpoke_keys::change::{Change, Machine};
 use textpoke_keys::form::{Forms, How, MAX_LEN};
+use textpoke_linux::Host;
 use textpoke_linux::process::Held;
 
 use super::index::Index;
@@ -160,7 +162,12 @@ impl Keys {
             words.change_count.store(under_way.len() as u32, SeqCst);
             let done = take_counts(&turns).then(|| self.patch(&turns));
             match done {
-                Some(Ok(())) => turns.iter().for_each(publish),
+                Some(Ok(())) => {
+                    turns.iter().for_each(publish);
+                    // Where a number is no operand of an instruction the value is what threads read: when we return, nobody
+                    // reads an old one. Nothing is paired; it waits for the stores to be seen.
+                    fence(SeqCst);
+                }
                 Some(Err(_)) => give_back(&turns),
                 None => {}
             }
