@@ -15,10 +15,11 @@ const TARGETS: [Target; 2] = [cross::AARCH64_LINUX, cross::RISCV64_LINUX];
 /// What is tested, each with arguments of its own. Libraries and integration tests only: documentation tests are run by
 /// the host's `rustdoc`, which has no library for the target. `core` is knowledge only, and its exhaustive tests run on the
 /// host.
-const TESTS: [&[&str]; 3] = [
+const TESTS: [&[&str]; 4] = [
     &["--package", "textpoke-cpu", "--lib"],
     &["--package", "textpoke-linux", "--features", "textpoke-linux/std", "--lib"],
     &["--package", "textpoke", "--test", "isas"],
+    &["--package", "textpoke-keys", "--tests"],
 ];
 
 /// Threads are interrupted between any two instructions only if the emulator does not translate several at once.
