@@ -27,11 +27,16 @@ struct Cpu {
     answered: AtomicU32,
 }
 
+impl Cpu {
+    const fn new() -> Self {
+        Self { online: AtomicBool::new(false), answered: AtomicU32::new(0) }
+    }
+}
+
 impl<const CPUS: usize> Rendezvous<CPUS> {
     /// Nobody is online.
     pub const fn new() -> Self {
-        const CPU: Cpu = Cpu { online: AtomicBool::new(false), answered: AtomicU32::new(0) };
-        Self { asked: AtomicU32::new(0), parking: AtomicBool::new(false), cpus: [const { CPU }; CPUS] }
+        Self { asked: AtomicU32::new(0), parking: AtomicBool::new(false), cpus: [const { Cpu::new() }; CPUS] }
     }
 
     /// To be called by a CPU about itself when it can be interrupted, or soon will be, and before it executes anything that

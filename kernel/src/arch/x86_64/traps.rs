@@ -27,9 +27,9 @@ struct Task {
     io: u16,
 }
 
-static mut TASKS: [Task; CPUS] = [const {
-    Task { reserved: 0, rsp: [0; 3], reserved_2: 0, ist: [0; 7], reserved_3: 0, reserved_4: 0, io: 104 }
-}; CPUS];
+static mut TASKS: [Task; CPUS] =
+    [const { Task { reserved: 0, rsp: [0; 3], reserved_2: 0, ist: [0; 7], reserved_3: 0, reserved_4: 0, io: 104 } };
+        CPUS];
 static mut SEGMENTS: [[u64; 6]; CPUS] =
     [[0, 0x00af_9a00_0000_ffff, 0x00cf_9200_0000_ffff, 0x00cf_9a00_0000_ffff, 0, 0]; CPUS];
 static mut VECTORS: [[u64; 2]; 256] = [[0; 2]; 256];
