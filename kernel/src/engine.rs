@@ -1,12 +1,14 @@
 //! The engine of this kernel, and where its interrupts, traps and NMIs come in.
 
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
-use textpoke_bare::{Engine, Frame, Hooks, Rendezvous};
-use textpoke_core::{Cause, Site};
+use textpoke_bare::{Engine, Frame, Hooks, Refused, Rendezvous};
+use textpoke_core::plan::Suited;
+use textpoke_core::{Cause, Direction, Kind, Plan, Run, Site, Step, Verdict};
 
 use crate::CPUS;
 use crate::arch::{self, Native, ipi, paging, smp};
+use crate::trace;
 
 /// The one that changes this kernel's text.
 pub static ENGINE: Engine<Mine, CPUS> = Engine::new(Mine);
@@ -15,6 +17,10 @@ pub static MEETING: Rendezvous<CPUS> = Rendezvous::new();
 
 /// How often all other CPUs were asked to synchronise, parking included.
 pub static ROUNDS: AtomicU64 = AtomicU64::new(0);
+/// Which synchronisation from now on fails, counted from 1; 0 is none.
+static FAILING: AtomicU64 = AtomicU64::new(0);
+/// What the patcher does itself after each synchronisation.
+static BETWEEN: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 /// What an NMI does.
 static NMI_HANDLER: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 /// Where each CPU was when it was interrupted, and how often it was.
@@ -30,6 +36,27 @@ pub struct Mine;
 fn wait(turns: u64) -> bool {
     core::hint::spin_loop();
     turns < PATIENCE
+}
+
+/// Fails if it is the turn of this synchronisation.
+fn fails() -> Result<(), Cause> {
+    match FAILING.load(Ordering::Relaxed) {
+        0 => Ok(()),
+        left => {
+            FAILING.store(left - 1, Ordering::Relaxed);
+            if left == 1 { Err(Cause::TimedOut) } else { Ok(()) }
+        }
+    }
+}
+
+/// Lets the `turn`-th synchronisation from now on fail, counted from 1.
+pub fn fail_at(turn: u64) {
+    FAILING.store(turn, Ordering::Relaxed);
+}
+
+/// What the patcher does itself after each synchronisation, while the text is neither old nor new.
+pub fn set_between(function: Option<fn()>) {
+    BETWEEN.store(function.map_or(core::ptr::null_mut(), |f| f as *mut ()), Ordering::Relaxed);
 }
 
 // SAFETY: each function does what the trait says: see there, and the modules that do the work.
@@ -52,11 +79,19 @@ unsafe impl Hooks for Mine {
     }
 
     fn sync_others(&self) -> Result<(), Cause> {
+        fails()?;
         ROUNDS.fetch_add(1, Ordering::Relaxed);
-        MEETING.sync(smp::this(), ipi::send, wait)
+        MEETING.sync(smp::this(), ipi::send, wait)?;
+        let between = BETWEEN.load(Ordering::Relaxed);
+        if !between.is_null() {
+            // SAFETY: `set_between` stored it.
+            unsafe { core::mem::transmute::<*mut (), fn()>(between)() };
+        }
+        Ok(())
     }
 
     fn park_others(&self) -> Result<(), Cause> {
+        fails()?;
         ROUNDS.fetch_add(1, Ordering::Relaxed);
         MEETING.park(smp::this(), ipi::send, wait)
     }
@@ -108,8 +143,19 @@ pub(crate) fn on_trap<F: Frame<Isa = Native>>(cpu: usize, frame: &mut F) -> bool
     unsafe { ENGINE.trap(cpu, frame) }
 }
 
+/// While this is set, each NMI sends the next one, to the next CPU.
+static STORM: AtomicBool = AtomicBool::new(false);
+
 /// The NMI.
 pub(crate) fn on_nmi(cpu: usize) {
+    trace::interrupted(cpu, || visit(cpu));
+    if STORM.load(Ordering::Relaxed) {
+        let behind = (cpu + 1..CPUS).find(|&cpu| MEETING.is_online(cpu));
+        arch::nmi::send(behind.unwrap_or(0));
+    }
+}
+
+fn visit(cpu: usize) {
     ENGINE.nmi(|| {
         let handler = NMI_HANDLER.load(Ordering::Acquire);
         if !handler.is_null() {
@@ -124,7 +170,58 @@ pub fn set_nmi_handler(handler: Option<fn(usize)>) {
     NMI_HANDLER.store(handler.map_or(core::ptr::null_mut(), |f| f as *mut ()), Ordering::Release);
 }
 
-/// Sends an NMI to a CPU, also to this one.
-pub fn send_nmi(cpu: usize) {
-    arch::nmi::send(cpu);
+/// Lets loose as many NMIs as there are CPUs; each sends the next one when it has ended. Two that meet at a CPU become one.
+pub fn begin_storm() {
+    STORM.store(true, Ordering::Relaxed);
+    (0..CPUS).filter(|&cpu| MEETING.is_online(cpu)).for_each(arch::nmi::send);
+}
+
+/// Ends the storm, and returns when all is quiet.
+pub fn end_storm() {
+    STORM.store(false, Ordering::Relaxed);
+    // Each CPU answers one more, behind which none can be on the way to it.
+    for cpu in (0..CPUS).filter(|&cpu| MEETING.is_online(cpu)) {
+        for _ in 0..2 {
+            let before = arch::nmi::ended(cpu);
+            arch::nmi::send(cpu);
+            while arch::nmi::ended(cpu) == before {
+                core::hint::spin_loop();
+            }
+        }
+    }
+}
+
+/// How many NMIs have ended, on all CPUs.
+pub fn nmis() -> u64 {
+    (0..CPUS).map(arch::nmi::ended).sum()
+}
+
+/// How a batch went.
+pub type Outcome = Result<Verdict, Refused>;
+
+/// Performs a plan. Compiled here and not where it is called, so that it is never patched itself.
+///
+/// # Safety
+/// As [`Engine::patch`].
+#[inline(never)]
+pub unsafe fn patch(sites: &[Site], kind: Kind, dir: Direction) -> Outcome {
+    // SAFETY: the caller's duty.
+    unsafe { ENGINE.patch(plan(sites, kind), dir) }
+}
+
+/// Performs a program that is not one of the protocols.
+///
+/// # Safety
+/// As [`Engine::run`].
+#[inline(never)]
+pub unsafe fn run(sites: &[Site], kind: Kind, dir: Direction, forth: &[Step], back: &[Step]) -> Outcome {
+    // SAFETY: the caller's duty.
+    unsafe { ENGINE.run(plan(sites, kind), dir, Run::custom(forth, back, dir)) }
+}
+
+fn plan(sites: &[Site], kind: Kind) -> Suited<'_, Native> {
+    match Plan::new(sites).and_then(|plan| plan.suits(kind)) {
+        Ok(plan) => plan,
+        Err(error) => panic!("{}: {error}", kind.name()),
+    }
 }

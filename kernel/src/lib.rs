@@ -6,8 +6,10 @@
 
 pub mod arch;
 pub mod engine;
+pub mod keys;
 pub mod parameters;
 pub mod print;
+pub mod trace;
 pub mod work;
 
 use core::panic::PanicInfo;
@@ -23,10 +25,14 @@ unsafe extern "Rust" {
     safe fn kernel_early();
 }
 
-/// The first CPU comes here from `arch`, with interrupts off.
-pub(crate) fn first() -> ! {
+/// The first CPU comes here from `arch` when it can say its number and nothing else: there are no vectors.
+pub(crate) fn early() {
     engine::MEETING.online(0);
     kernel_early();
+}
+
+/// The first CPU comes here from `arch`, with interrupts off.
+pub(crate) fn first() -> ! {
     arch::interrupts_on();
     kernel_main();
     arch::exit::now(true)

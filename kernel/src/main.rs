@@ -8,14 +8,16 @@ mod tests;
 use kernel::{parameters, println};
 
 #[unsafe(no_mangle)]
-fn kernel_early() {}
+fn kernel_early() {
+    tests::early();
+}
 
 #[unsafe(no_mangle)]
 fn kernel_main() {
     let cpus = parameters::number("cpus", 1) as usize;
     println!("textpoke test kernel, {cpus} CPUs");
-    for cpu in 1..cpus {
-        kernel::start_cpu(cpu);
+    if cpus > 1 {
+        kernel::start_cpu(1);
     }
     tests::run();
     println!("end: good");

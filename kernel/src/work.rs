@@ -35,11 +35,16 @@ pub fn others() -> impl Iterator<Item = usize> {
     (1..CPUS).filter(|&cpu| MEETING.is_online(cpu))
 }
 
-/// Gives the other CPUs a job, and returns when each has done it once.
-pub fn begin(job: fn(usize)) {
+/// Gives the other CPUs a job.
+pub fn begin_soon(job: fn(usize)) {
     DONE.iter().for_each(|done| done.store(0, Ordering::Relaxed));
     JOB.store(job as *mut (), Ordering::SeqCst);
     others().for_each(ipi::send);
+}
+
+/// Gives the other CPUs a job, and returns when each has done it once.
+pub fn begin(job: fn(usize)) {
+    begin_soon(job);
     while others().any(|cpu| DONE[cpu].load(Ordering::Relaxed) == 0) {
         core::hint::spin_loop();
     }

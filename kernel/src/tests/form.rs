@@ -24,6 +24,12 @@ pub fn changed(dir: Direction) {
     assert_eq!(now & 2 != 0, dir == Direction::Install, "changes go forth and back in turns");
 }
 
+/// It was undone: everybody must see what was before.
+pub fn unchanged() {
+    FORM.fetch_add(3, Ordering::SeqCst);
+    assert_eq!(FORM.load(Ordering::SeqCst) & 3, 0, "only installations fail in these tests");
+}
+
 /// Calls a function whose site changes, and panics if what it returns is neither the old nor the new value, or not the one
 /// that it must be.
 pub fn check(function: impl FnOnce() -> u64) {

@@ -1,14 +1,43 @@
 //! The tests, in the order in which they run.
 
+mod batches;
+mod buffer;
+mod control;
+mod early;
+mod failure;
 mod form;
+mod gap;
+mod keys;
+mod nmi;
+mod online;
+mod park;
 mod rounds;
+mod several;
+mod trace;
 
+pub use early::early;
+
+use kernel::engine::MEETING;
 use kernel::{parameters, println};
 
-/// A test: its name and what it does. It panics when something is wrong, and says in a few words what it saw.
+/// A test: its name, and what it does. It panics when something is wrong, and says in a line what it saw.
 type Test = (&'static str, fn());
 
-const ALL: &[Test] = &[("rounds", rounds::run)];
+/// The first ones find CPUs that have not come online yet.
+const ALL: &[Test] = &[
+    ("early", early::run),
+    ("online", online::run),
+    ("gap", gap::run),
+    ("batches", batches::run),
+    ("park", park::run),
+    ("nmi", nmi::run),
+    ("control", control::run),
+    ("failure", failure::run),
+    ("several", several::run),
+    ("keys", keys::run),
+    ("trace", trace::run),
+    ("rounds", rounds::run),
+];
 
 /// Runs those that are wanted.
 pub fn run() {
@@ -17,6 +46,18 @@ pub fn run() {
         if wanted.is_none_or(|wanted| wanted.split(',').any(|wanted| wanted == *name)) {
             println!("begin {name}");
             test();
+        }
+        if *name == "online" {
+            all_online();
+        }
+    }
+}
+
+/// Starts the CPUs that are not there yet.
+fn all_online() {
+    for cpu in 1..parameters::number("cpus", 1) as usize {
+        if !MEETING.is_online(cpu) {
+            kernel::start_cpu(cpu);
         }
     }
 }

@@ -45,11 +45,14 @@ pub fn enable() {
 
 fn command(cpu: usize, command: u32) {
     let on = super::interrupts_off();
+    // An NMI may come in between the two stores and send something itself: it leaves the first as it was.
+    let to = read(COMMAND_TO);
     while read(COMMAND) & 1 << 12 != 0 {
         core::hint::spin_loop();
     }
     write(COMMAND_TO, (cpu as u32) << 24);
     write(COMMAND, command);
+    write(COMMAND_TO, to);
     super::interrupts_restore(on);
 }
 

@@ -52,3 +52,34 @@ pub fn forget() {
     // SAFETY: the same tables again.
     unsafe { asm!("mov {r}, cr3", "mov cr3, {r}", r = out(reg) _, options(nostack, preserves_flags)) };
 }
+
+/// Panics if any address can be both written and executed, or if text can be written where it is executed. Returns how many
+/// pages can be written now by the alias.
+pub fn check() -> usize {
+    const PRESENT: u64 = 1;
+    const WRITABLE: u64 = 2;
+    const LARGE: u64 = 1 << 7;
+    const NO_EXECUTION: u64 = 1 << 63;
+    fn walk(table: u64, level: u32, writable: bool, executable: bool) {
+        for i in 0..512 {
+            // SAFETY: page tables are at their physical address, which is mapped.
+            let entry = unsafe { ((table + i * 8) as *const u64).read_volatile() };
+            if entry & PRESENT == 0 {
+                continue;
+            }
+            let writable = writable && entry & WRITABLE != 0;
+            let executable = executable && entry & NO_EXECUTION == 0;
+            if level == 1 || entry & LARGE != 0 {
+                assert!(!(writable && executable), "a page can be written and executed: {entry:#x}");
+            } else {
+                walk(entry & 0x000f_ffff_ffff_f000, level - 1, writable, executable);
+            }
+        }
+    }
+    let (top, mode): (u64, u64);
+    // SAFETY: reads registers.
+    unsafe { asm!("mov {}, cr3", "mov {}, cr0", out(reg) top, out(reg) mode, options(nostack, preserves_flags)) };
+    assert!(mode & 1 << 16 != 0, "the kernel may write what it may not write");
+    walk(top & !0xfff, 4, true, true);
+    ALIAS_TABLES.0.iter().filter(|entry| entry.load(Ordering::Relaxed) != 0).count()
+}

@@ -1,6 +1,6 @@
 //! Functions that the tests change: each returns [`OLD`] or [`NEW`], and anything else is a torn instruction.
 
-use core::arch::global_asm;
+use core::arch::{asm, global_asm};
 
 use textpoke_core::isa::x86_64::{NOPS, call, jmp};
 use textpoke_core::{Kind, Site};
@@ -23,6 +23,7 @@ const VALUE_STRIDE: u64 = 11;
 
 global_asm!(
     ".pushsection .text.sites, \"ax\", @progbits",
+    ".global call_functions, make_new, value_functions, several_function, several_site, several_copy, several_new",
     ".balign 64",
     // mov eax, OLD; a NOP that becomes a CALL; ret
     "call_functions:",
@@ -68,7 +69,6 @@ unsafe extern "C" {
     static value_functions: u8;
     static several_function: u8;
     static several_site: u8;
-    static several_rest: u8;
     static several_copy: u8;
     static several_new: u8;
 }
@@ -95,6 +95,17 @@ pub fn run_call(i: usize) -> u64 {
     run(address(&raw const call_functions) + i as u64 * CALL_STRIDE)
 }
 
+/// Calls it with the stack eight bytes off, so that both alignments of a stack are seen that there are.
+pub fn run_call_shifted(i: usize) -> u64 {
+    let function = address(&raw const call_functions) + i as u64 * CALL_STRIDE;
+    let value;
+    // SAFETY: as in `run`; the function needs no alignment.
+    unsafe {
+        asm!("sub rsp, 8", "call {}", "add rsp, 8", in(reg) function, out("rax") value, clobber_abi("sysv64"));
+    }
+    value
+}
+
 /// The `i`-th site that loads a number, which changes.
 pub fn value_site(i: usize) -> Site {
     assert!(i < COUNT);
@@ -118,7 +129,6 @@ pub fn several_site_of() -> Option<(Site, Kind)> {
     let [a, b, c, d, e] = jmp(addr, address(&raw const several_new)).expect("within reach");
     let mut site = Site::single(addr, &old, &[a, b, c, d, e, 0xcc]).expect("six bytes each");
     (site.inner, site.copy, site.copy_at[1]) = (0b10, address(&raw const several_copy), 1);
-    let _ = address(&raw const several_rest);
     Some((site, Kind::Displace))
 }
 

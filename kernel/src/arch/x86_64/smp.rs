@@ -43,6 +43,9 @@ pub extern "sysv64" fn enter(cpu: usize) -> ! {
         (own.cpu, own.nmi_top) = (cpu as u64, nmi::stack_top(cpu));
         super::wrmsr(0xc000_0101, (&raw const *own).addr() as u64);
     }
+    if cpu == 0 {
+        crate::early();
+    }
     traps::install(cpu);
     ipi::enable();
     if cpu == 0 { crate::first() } else { crate::other(cpu) }
