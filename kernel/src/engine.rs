@@ -170,10 +170,11 @@ pub fn set_nmi_handler(handler: Option<fn(usize)>) {
     NMI_HANDLER.store(handler.map_or(core::ptr::null_mut(), |f| f as *mut ()), Ordering::Release);
 }
 
-/// Lets loose as many NMIs as there are CPUs; each sends the next one when it has ended. Two that meet at a CPU become one.
-pub fn begin_storm() {
+/// Sends NMIs to so many CPUs, beginning with the last; each sends the next one when it has ended. Two that meet at a CPU
+/// become one.
+pub fn begin_storm(many: usize) {
     STORM.store(true, Ordering::Relaxed);
-    (0..CPUS).filter(|&cpu| MEETING.is_online(cpu)).for_each(arch::nmi::send);
+    (0..CPUS).rev().filter(|&cpu| MEETING.is_online(cpu)).take(many).for_each(arch::nmi::send);
 }
 
 /// Ends the storm, and returns when all is quiet.

@@ -34,7 +34,7 @@ fn storm(kind: Kind, site: fn(usize) -> Site, load: fn(usize), batches: u64) {
     let (before, came) = (ENGINE.counts(), engine::nmis());
     work::begin(load);
     engine::set_nmi_handler(Some(in_nmi));
-    engine::begin_storm();
+    engine::begin_storm(CPUS);
     for batch in 0..batches {
         let dir = if batch % 2 == 0 { Direction::Install } else { Direction::Remove };
         form::changing();

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use kernel::arch::sites::LIVE;
 use kernel::engine::{self, ROUNDS, patch};
 use kernel::trace::{clear, graph, sites, summary, switch};
-use kernel::{println, work};
+use kernel::{CPUS, println, work};
 use textpoke_core::{Direction, Verdict};
 
 use super::buffer;
@@ -43,7 +43,7 @@ pub fn run() {
     let synced = ROUNDS.load(Ordering::Relaxed);
     work::begin(load);
     engine::set_nmi_handler(Some(sample));
-    engine::begin_storm();
+    engine::begin_storm(CPUS);
     for time in 0..TIMES {
         for dir in [Direction::Install, Direction::Remove] {
             if dir == Direction::Install && time == TIMES - 1 {
