@@ -13,7 +13,7 @@ use crate::{CPUS, parameters, print};
 /// Calls under way on a CPU that are known.
 const DEPTH: usize = 64;
 /// Events of a CPU that are kept: the first ones.
-const EVENTS: usize = 4096;
+const EVENTS: usize = 8192;
 
 const ENTRY: u64 = 0;
 const RETURN: u64 = 1;

@@ -6,7 +6,7 @@
 
 use crate::steps::Steps;
 use crate::workspace::Workspace;
-use crate::{fence, graph, licences, nostd, tools};
+use crate::{fence, graph, licences, nostd, qemu, tools};
 
 /// The profile, as an argument.
 pub const PROFILE: &str = "--profile=ci";
@@ -30,6 +30,7 @@ pub fn run(workspace: &Workspace, full: bool) -> Result<(), String> {
     steps.check("no_std", || nostd::run(workspace));
     steps.check("checker", || tools::checker(workspace, full));
     steps.check("litmus", || tools::litmus(workspace));
+    steps.check("qemu", || qemu::ci(workspace));
     // One crate's tests after the other: they measure, stop and patch processes, and must not starve each other.
     let adapters = ["--features", "textpoke/log,textpoke/tracing"];
     let tests = [&["test", "--workspace", "--no-fail-fast", PROFILE], &adapters[..]].concat();

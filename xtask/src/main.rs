@@ -8,6 +8,7 @@ mod guest;
 mod install;
 mod licences;
 mod nostd;
+mod qemu;
 mod setup;
 mod source;
 mod steps;
@@ -34,6 +35,8 @@ cargo xtask COMMAND
   licences      what the dependencies are licensed under, against deny.toml
   mutate        the checker must find a counterexample to each protocol that lacks a step, or has two swapped
   nostd         the no_std crates really link without std and alloc
+  qemu [--isa ISA] [--short]
+                builds the test kernels and boots each in QEMU with 2 and with 4 CPUs; --short: in a minute
   setup         install what some tests and other targets need (Debian, as root); harmless to repeat";
 
 fn main() -> ExitCode {
@@ -67,6 +70,7 @@ fn run(workspace: &Workspace, words: &[&str]) -> Result<(), String> {
         ["licences"] => licences::run(workspace),
         ["mutate"] => tools::mutate(workspace),
         ["nostd"] => nostd::run(workspace),
+        ["qemu", words @ ..] => qemu::command(workspace, words),
         ["setup"] => setup::run(),
         [] | ["--help" | "-h" | "help"] => {
             println!("{HELP}");

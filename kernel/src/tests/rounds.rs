@@ -44,7 +44,13 @@ pub fn run() {
     let (synced, trapped) = (ROUNDS.load(Ordering::Relaxed), ENGINE.counts().traps);
     form::reset();
     work::begin(load);
-    (0..rounds as usize).for_each(round);
+    for i in 0..rounds as usize {
+        round(i);
+        // So that whoever listens knows that this is no hang.
+        if (i + 1) % (rounds as usize / 10).max(1) == 0 {
+            println!("round {}", i + 1);
+        }
+    }
     let calls = work::end() * CALLS;
     let synced = ROUNDS.load(Ordering::Relaxed) - synced;
     assert_eq!(synced, LIVE_SYNCS * rounds);
