@@ -4,7 +4,7 @@ use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use textpoke_core::plan::Suited;
-use textpoke_core::{Direction, Run, Verdict, drive};
+use textpoke_core::{Direction, Machine, Run, Verdict, drive};
 
 use crate::hooks::Hooks;
 use crate::machine::BareMachine;
@@ -99,10 +99,29 @@ impl<H: Hooks, const CPUS: usize> Engine<H, CPUS> {
     /// # Safety
     /// As [`Engine::patch`], and the program is one that suits the plan.
     pub unsafe fn run(&self, plan: Suited<'_, H::Isa>, dir: Direction, run: Run<'_>) -> Result<Verdict, Refused> {
+        // SAFETY: the caller's duties; the machine performs every step as it is.
+        unsafe { self.run_on(plan, dir, run, |machine| machine) }.map(|(verdict, _)| verdict)
+    }
+
+    /// The same on a machine that is made from this engine's, such as one that lets a step fail; it is returned.
+    ///
+    /// # Errors
+    /// As [`Engine::patch`].
+    ///
+    /// # Safety
+    /// As [`Engine::run`], for the steps that the machine performs, too.
+    pub unsafe fn run_on<'a, M: Machine>(
+        &'a self,
+        plan: Suited<'a, H::Isa>,
+        dir: Direction,
+        run: Run<'_>,
+        make: impl FnOnce(BareMachine<'a, H, CPUS>) -> M,
+    ) -> Result<(Verdict, M), Refused> {
         self.begin(IDLE)?;
-        let verdict = drive(run, &mut BareMachine::new(self, plan, dir));
+        let mut machine = make(BareMachine::new(self, plan, dir));
+        let verdict = drive(run, &mut machine);
         self.end(verdict);
-        Ok(verdict)
+        Ok((verdict, machine))
     }
 
     /// Performs the rest of the batch that broke, so that its sites are what they are after a batch in direction `to`.
@@ -121,7 +140,7 @@ impl<H: Hooks, const CPUS: usize> Engine<H, CPUS> {
     }
 
     /// Takes the right to perform a batch, if things are as expected.
-    pub(crate) fn begin(&self, expected: u32) -> Result<(), Refused> {
+    fn begin(&self, expected: u32) -> Result<(), Refused> {
         // Acquire pairs with the Release of `end`: what the last batch wrote is seen by the next.
         match self.state.compare_exchange(expected, BUSY, Ordering::Acquire, Ordering::Relaxed) {
             Ok(_) => Ok(()),
@@ -131,7 +150,7 @@ impl<H: Hooks, const CPUS: usize> Engine<H, CPUS> {
         }
     }
 
-    pub(crate) fn end(&self, verdict: Verdict) {
+    fn end(&self, verdict: Verdict) {
         let state = if matches!(verdict, Verdict::Broken(..)) { BROKEN } else { IDLE };
         self.state.store(state, Ordering::Release);
     }

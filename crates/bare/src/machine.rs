@@ -19,8 +19,6 @@ pub struct BareMachine<'a, H, const CPUS: usize> {
     dir: Direction,
     open: bool,
     parked: bool,
-    /// The buffer that NMIs write, if any.
-    announced: Option<Buffer>,
     /// The one that was laid out last.
     recorded: Buffer,
     /// Whether NMIs may have used the alias.
@@ -35,7 +33,6 @@ impl<'a, H: Hooks, const CPUS: usize> BareMachine<'a, H, CPUS> {
             dir,
             open: false,
             parked: false,
-            announced: None,
             recorded: Buffer::First,
             shared: false,
         }
@@ -121,7 +118,7 @@ impl<'a, H: Hooks, const CPUS: usize> BareMachine<'a, H, CPUS> {
     }
 
     fn record(&mut self) {
-        self.recorded = self.announced.map_or(self.recorded, Buffer::other);
+        self.recorded = self.engine.nmis.free();
         self.engine.nmis.lay_out(self.recorded, self.sites, self.dir);
     }
 
@@ -133,13 +130,13 @@ impl<'a, H: Hooks, const CPUS: usize> BareMachine<'a, H, CPUS> {
         } else {
             nmis.gate.announce(self.recorded);
         }
-        self.announced = Some(self.recorded);
+        nmis.set_announced(Some(self.recorded));
         Ok(())
     }
 
     fn withdraw(&mut self) {
         self.engine.nmis.gate.withdraw();
-        self.announced = None;
+        self.engine.nmis.set_announced(None);
     }
 
     /// Waits for NMIs.

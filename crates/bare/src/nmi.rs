@@ -14,6 +14,8 @@ pub(crate) struct Nmis {
     pub gate: Gate,
     pub counters: Counters,
     records: [Record; 2],
+    /// The buffer that is announced: 0 for none, 1, 2. The patcher's own note, which outlives a batch that broke.
+    announced: AtomicU32,
 }
 
 /// A batch as an NMI writes it. It is written while it is not announced and nobody reads it, and read when it was found
@@ -34,7 +36,27 @@ impl Record {
 
 impl Nmis {
     pub const fn new() -> Self {
-        Self { gate: Gate::new(), counters: Counters::new(), records: [Record::new(), Record::new()] }
+        Self {
+            gate: Gate::new(),
+            counters: Counters::new(),
+            records: [Record::new(), Record::new()],
+            announced: AtomicU32::new(0),
+        }
+    }
+
+    /// Notes what is announced from now on.
+    pub fn set_announced(&self, buffer: Option<Buffer>) {
+        let number = match buffer {
+            None => 0,
+            Some(Buffer::First) => 1,
+            Some(Buffer::Second) => 2,
+        };
+        self.announced.store(number, Ordering::Relaxed);
+    }
+
+    /// The buffer that is not announced: where the next record goes.
+    pub fn free(&self) -> Buffer {
+        if self.announced.load(Ordering::Relaxed) == 1 { Buffer::Second } else { Buffer::First }
     }
 
     fn record(&self, buffer: Buffer) -> &Record {

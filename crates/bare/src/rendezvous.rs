@@ -159,3 +159,69 @@ impl<const CPUS: usize> Default for Rendezvous<CPUS> {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::sync::atomic::{AtomicBool, AtomicU32};
+
+    fn patiently(_: u64) -> bool {
+        std::thread::yield_now();
+        true
+    }
+
+    #[test]
+    fn who_comes_online_while_all_are_parked_waits() {
+        let meeting: Rendezvous<3> = Rendezvous::new();
+        let (stop, passed) = (AtomicBool::new(false), AtomicU32::new(0));
+        meeting.online(0);
+        std::thread::scope(|scope| {
+            let cpu = |cpu: usize| {
+                let (meeting, stop, passed) = (&meeting, &stop, &passed);
+                move || {
+                    meeting.online(cpu);
+                    passed.fetch_add(1, SeqCst);
+                    // Threads that look for themselves stand for CPUs that are interrupted.
+                    while !stop.load(SeqCst) {
+                        meeting.answer(cpu);
+                        std::thread::yield_now();
+                    }
+                    meeting.offline(cpu);
+                }
+            };
+            scope.spawn(cpu(1));
+            while passed.load(SeqCst) != 1 {
+                std::thread::yield_now();
+            }
+            let mut sent = 0;
+            meeting.park(0, |_| sent += 1, patiently).unwrap();
+            assert_eq!(sent, 1);
+            scope.spawn(cpu(2));
+            while !meeting.is_online(2) {
+                std::thread::yield_now();
+            }
+            // It answers, and does not get past.
+            meeting.sync(0, |_| panic!("parked CPUs look by themselves"), patiently).unwrap();
+            assert_eq!(passed.load(SeqCst), 1);
+            meeting.unpark();
+            while passed.load(SeqCst) != 2 {
+                std::thread::yield_now();
+            }
+            meeting.sync(0, |_| {}, patiently).unwrap();
+            stop.store(true, SeqCst);
+        });
+        meeting.sync(0, |cpu| panic!("{cpu} is offline"), |_| false).unwrap();
+    }
+
+    #[test]
+    fn a_cpu_that_does_not_come_lets_the_others_go() {
+        let meeting: Rendezvous<2> = Rendezvous::new();
+        meeting.online(0);
+        meeting.online(1);
+        assert_eq!(meeting.park(0, |_| {}, |turns| turns < 5), Err(Cause::TimedOut));
+        // Nothing keeps it.
+        meeting.answer(1);
+        assert_eq!(meeting.sync(0, |_| meeting.answer(1), |_| false), Ok(()));
+    }
+}

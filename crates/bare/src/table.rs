@@ -197,3 +197,86 @@ impl Drop for View<'_> {
         self.users.fetch_sub(1, SeqCst);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::sync::atomic::AtomicBool;
+    use std::vec::Vec;
+
+    fn site(addr: u64) -> Site {
+        Site::single(addr, &[0x90], &[0xc3]).unwrap()
+    }
+
+    fn patiently(_: u64) -> bool {
+        std::thread::yield_now();
+        true
+    }
+
+    #[test]
+    fn handlers_never_see_a_mixture_or_a_table_that_is_gone() {
+        static PUBLISHED: Published<2> = Published::new();
+        static STOP: AtomicBool = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for cpu in 0..3 {
+                scope.spawn(move || {
+                    let mut seen = [0u32; 2];
+                    while !STOP.load(SeqCst) || seen.contains(&0) {
+                        let Some(view) = PUBLISHED.enter(cpu) else { continue };
+                        let table = view.table();
+                        // A table of n sites has n everywhere, and the direction says whether it is odd.
+                        let n = table.sites.len() as u64;
+                        assert!(table.sites.iter().all(|site| site.addr == n), "{n} {table:?}");
+                        assert_eq!(table.dir == Direction::Remove, n % 2 == 1);
+                        seen[(n % 2) as usize] += 1;
+                    }
+                });
+            }
+            let round = |n: u64| {
+                let mut sites: Vec<Site> = (0..n).map(|_| site(n)).collect();
+                let dir = if n % 2 == 1 { Direction::Remove } else { Direction::Install };
+                // SAFETY: one publisher; the sites stay until nobody is inside.
+                unsafe { PUBLISHED.publish(&sites, dir, patiently) }.unwrap();
+                std::thread::yield_now();
+                PUBLISHED.withdraw();
+                PUBLISHED.drain(patiently).unwrap();
+                sites.fill(site(u64::MAX));
+            };
+            (0..2000).for_each(|i| round(1 + i % 7));
+            STOP.store(true, SeqCst);
+            // Whoever has not seen both kinds yet sees these.
+            // SAFETY: as above; the arrays are static.
+            unsafe {
+                static EVEN: std::sync::LazyLock<[Site; 2]> = std::sync::LazyLock::new(|| [site(2); 2]);
+                static ODD: std::sync::LazyLock<[Site; 1]> = std::sync::LazyLock::new(|| [site(1)]);
+                for _ in 0..200 {
+                    PUBLISHED.publish(&*EVEN, Direction::Install, patiently).unwrap();
+                    std::thread::sleep(std::time::Duration::from_micros(200));
+                    PUBLISHED.publish(&*ODD, Direction::Remove, patiently).unwrap();
+                    std::thread::sleep(std::time::Duration::from_micros(200));
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn a_handler_that_stays_is_waited_for_and_harms_nothing() {
+        let published: Published<2> = Published::new();
+        let (a, b, c) = ([site(1)], [site(2)], [site(3)]);
+        // SAFETY: one publisher; the arrays outlive its use.
+        let put = |sites: &[Site]| unsafe { published.publish(sites, Direction::Install, |turns| turns < 10) };
+        put(&a).unwrap();
+        let view = published.enter(5).unwrap();
+        put(&b).unwrap();
+        assert_eq!(put(&c), Err(StillUsed), "the slot of `a` is in use");
+        assert_eq!(published.drain(|turns| turns < 10), Err(StillUsed));
+        assert_eq!(view.table().sites[0].addr, 1);
+        assert_eq!(published.enter(0).unwrap().table().sites[0].addr, 2, "`b` stands");
+        drop(view);
+        published.drain(|_| false).unwrap();
+        put(&c).unwrap();
+        published.withdraw();
+        assert!(published.enter(0).is_none() && !published.is_live());
+    }
+}

@@ -136,3 +136,40 @@ macro_rules! trap_entry {
         }
     };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_and_returns_move_the_stack() {
+        let mut stack = [0u64; 4];
+        let top = (&raw mut stack[3]) as u64;
+        let mut saved = Saved { rsp: top, ..Saved::default() };
+        // SAFETY: the stack is `stack`.
+        unsafe { saved.apply(Effect::Call { ret: 0x1005, pc: 0x2000 }) };
+        assert_eq!((saved.rip, saved.rsp, stack[2]), (0x2000, top - 8, 0x1005));
+        // SAFETY: as above.
+        unsafe { saved.apply(Effect::Return { extra: 16 }) };
+        assert_eq!((saved.rip, saved.rsp), (0x1005, top + 16));
+        // SAFETY: touches registers only.
+        unsafe { saved.apply(Effect::Set { reg: 9, value: 7, pc: 3 }) };
+        assert_eq!((saved.r9, saved.rip), (7, 3));
+    }
+
+    #[test]
+    fn a_trap_of_two_bytes_is_none_of_ours() {
+        let text = [0xccu8, 0xcd, 0x03, 0x90];
+        let at = |i: usize| (&raw const text[i]) as u64;
+        let trapped = |behind: u64| Saved { rip: behind, ..Saved::default() }.trapped_at();
+        assert_eq!(trapped(at(1)), Some(at(0)));
+        assert_eq!(trapped(at(3)), None);
+        assert_eq!(trapped(at(3) + 1), Some(at(3)), "a trap that has gone is still at its address");
+    }
+
+    #[test]
+    fn the_layout_is_that_of_the_stub() {
+        assert_eq!(size_of::<Saved>(), 20 * 8);
+        assert_eq!((core::mem::offset_of!(Saved, rax), core::mem::offset_of!(Saved, rip)), (14 * 8, 15 * 8));
+    }
+}

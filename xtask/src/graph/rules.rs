@@ -30,7 +30,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
 ];
 
 /// Further arrows of tests, examples and benchmarks only, with the reason.
-const DEV_ARROWS: [(&str, &str); 7] = [
+const DEV_ARROWS: [(&str, &str); 6] = [
     // Keys are flipped from outside while a program flips them itself.
     ("attach", "textpoke"),
     // End-to-end tests and the benchmark need plans of real programs, and something to attach to.
@@ -39,8 +39,6 @@ const DEV_ARROWS: [(&str, &str); 7] = [
     // Recorded live steps are compared with the checker's path.
     ("linux", "model"),
     ("bare", "model"),
-    // Threads stand for CPUs: signals are their traps and NMIs.
-    ("bare", "linux"),
     // What the decision says can be patched is really patched and run.
     ("analyze", "linux"),
 ];
