@@ -246,7 +246,7 @@ mod tests {
                 PUBLISHED.drain(patiently).unwrap();
                 sites.fill(site(u64::MAX));
             };
-            (0..500).for_each(|i| round(1 + i % 7));
+            (0..100).for_each(|i| round(1 + i % 7));
             STOP.store(true, SeqCst);
             // Whoever has not seen both kinds yet sees these.
             // SAFETY: as above; the arrays are static.
