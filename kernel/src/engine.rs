@@ -2,12 +2,12 @@
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
-use textpoke_bare::{Engine, Frame, Hooks, Refused, Rendezvous};
+use textpoke_bare::{Engine, Hooks, Refused, Rendezvous};
 use textpoke_core::plan::Suited;
 use textpoke_core::{Cause, Direction, Kind, Plan, Run, Site, Step, Verdict};
 
 use crate::CPUS;
-use crate::arch::{self, Native, ipi, paging, smp};
+use crate::arch::{self, Native, Saved, ipi, paging, smp};
 use crate::trace;
 
 /// The one that changes this kernel's text.
@@ -128,8 +128,44 @@ unsafe impl Hooks for Mine {
     }
 }
 
-/// The interrupt by which one CPU asks another: at which address did it come in?
+/// What this kernel's vectors call: CPU and registers, CPU and where it was, CPU.
+#[derive(Debug)]
+pub struct Handlers {
+    /// The trap; whether it was one of ours.
+    pub trap: fn(usize, &mut Saved) -> bool,
+    /// The interrupt by which one CPU asks another.
+    pub interrupt: fn(usize, u64),
+    /// The NMI.
+    pub nmi: fn(usize),
+}
+
+static OURS: Handlers = Handlers { trap: own_trap, interrupt: own_interrupt, nmi: own_nmi };
+static HANDLERS: AtomicPtr<Handlers> = AtomicPtr::new((&raw const OURS).cast_mut());
+
+fn handlers() -> &'static Handlers {
+    // SAFETY: only static ones are stored. Pairs with the Release of `set_handlers`.
+    unsafe { &*HANDLERS.load(Ordering::Acquire) }
+}
+
+/// For examples that bring an engine of their own. Before other CPUs are online.
+pub fn set_handlers(handlers: &'static Handlers) {
+    HANDLERS.store(core::ptr::from_ref(handlers).cast_mut(), Ordering::Release);
+}
+
 pub(crate) fn on_interrupt(cpu: usize, pc: u64) {
+    (handlers().interrupt)(cpu, pc);
+}
+
+pub(crate) fn on_trap(cpu: usize, saved: &mut Saved) -> bool {
+    (handlers().trap)(cpu, saved)
+}
+
+pub(crate) fn on_nmi(cpu: usize) {
+    (handlers().nmi)(cpu);
+}
+
+/// The interrupt by which one CPU asks another: at which address did it come in?
+fn own_interrupt(cpu: usize, pc: u64) {
     let (at, count) = &INTERRUPTED[cpu];
     at.store(pc, Ordering::Relaxed);
     // Release orders the address before the count; pairs with the Acquire of `none_inside`.
@@ -138,16 +174,16 @@ pub(crate) fn on_interrupt(cpu: usize, pc: u64) {
 }
 
 /// The trap.
-pub(crate) fn on_trap<F: Frame<Isa = Native>>(cpu: usize, frame: &mut F) -> bool {
+fn own_trap(cpu: usize, saved: &mut Saved) -> bool {
     // SAFETY: the entry code saved it and will restore it.
-    unsafe { ENGINE.trap(cpu, frame) }
+    unsafe { ENGINE.trap(cpu, saved) }
 }
 
 /// While this is set, each NMI sends the next one, to the next CPU.
 static STORM: AtomicBool = AtomicBool::new(false);
 
 /// The NMI.
-pub(crate) fn on_nmi(cpu: usize) {
+fn own_nmi(cpu: usize) {
     trace::interrupted(cpu, || visit(cpu));
     if STORM.load(Ordering::Relaxed) {
         let behind = (cpu + 1..CPUS).find(|&cpu| MEETING.is_online(cpu));

@@ -35,8 +35,9 @@ cargo xtask COMMAND
   licences      what the dependencies are licensed under, against deny.toml
   mutate        the checker must find a counterexample to each protocol that lacks a step, or has two swapped
   nostd         the no_std crates really link without std and alloc
-  qemu [--isa ISA] [--short]
-                builds the test kernels and boots each in QEMU with 2 and with 4 CPUs; --short: in a minute
+  qemu [--isa ISA] [--short] [--patience SECONDS] [--cpus N --ask \"NAME=VALUE ...\"]
+                builds the test kernels and boots each in QEMU with 2 and with 4 CPUs; --short: in a minute;
+                --ask: one run, for example of tests=nmi,control; who is silent for longer than --patience hangs
   setup         install what some tests and other targets need (Debian, as root); harmless to repeat";
 
 fn main() -> ExitCode {

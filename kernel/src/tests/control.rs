@@ -129,7 +129,9 @@ pub fn run() {
     ] {
         let most = if must { most } else { few };
         match until_torn(program, nmis, most) {
-            Some(batches) => println!("row control: {name}: torn instructions within {batches} batches, as there must be"),
+            Some(batches) => {
+                println!("row control: {name}: torn instructions within {batches} batches, as there must be")
+            }
             None if must => panic!("{name}: nothing torn in {most} batches, so that this run shows nothing"),
             None => println!("row control: {name}: nothing torn in {most} batches; the checker shows how"),
         }

@@ -32,7 +32,8 @@ pub fn run() {
         let sites = &mut buffer::whole()[..park::SITES];
         work::begin(load);
         let steps = kind.program(Direction::Install);
-        let waits = steps.iter().filter(|step| matches!(step, textpoke_core::Step::SyncCores | textpoke_core::Step::Park));
+        let waits =
+            steps.iter().filter(|step| matches!(step, textpoke_core::Step::SyncCores | textpoke_core::Step::Park));
         for turn in 1..=waits.count() as u64 {
             fail_at(turn);
             undone(sites, kind, Cause::TimedOut);

@@ -3,8 +3,8 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use kernel::arch::sites::{LIVE, NEW, OLD, call_site, run_call, run_call_shifted};
 use kernel::arch::paging;
+use kernel::arch::sites::{LIVE, NEW, OLD, call_site, run_call, run_call_shifted};
 use kernel::engine::{ENGINE, patch, set_between};
 use kernel::println;
 use textpoke_core::{Direction, Verdict};
@@ -33,5 +33,7 @@ pub fn run() {
     assert_eq!(paging::check(), 0, "an alias was left open");
     let (traps, turns) = (ENGINE.counts().traps - traps, TURNS.load(Ordering::Relaxed));
     let writable = WRITABLE.load(Ordering::Relaxed);
-    println!("row gap: {traps} traps of the patcher itself in {turns} moments, {writable} page open, none also executable");
+    println!(
+        "row gap: {traps} traps of the patcher itself in {turns} moments, {writable} page open, none also executable"
+    );
 }

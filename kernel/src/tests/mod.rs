@@ -39,9 +39,19 @@ const ALL: &[Test] = &[
     ("rounds", rounds::run),
 ];
 
+/// One that is run only when it is asked for: whoever runs this must notice that nothing happens any more.
+const HANG: Test = ("hang", || {
+    loop {
+        core::hint::spin_loop();
+    }
+});
+
 /// Runs those that are wanted.
 pub fn run() {
     let wanted = parameters::get("tests");
+    if wanted == Some(HANG.0) {
+        HANG.1();
+    }
     for (name, test) in ALL {
         if wanted.is_none_or(|wanted| wanted.split(',').any(|wanted| wanted == *name)) {
             println!("begin {name}");

@@ -79,7 +79,8 @@ fn monitor() {
     CALLED.store(0, Ordering::Relaxed);
     form::reset();
     let before: [u64; CPUS] = core::array::from_fn(kernel::arch::nmi::ended);
-    let missing = || core::iter::once(0).chain(work::others()).any(|cpu| kernel::arch::nmi::ended(cpu) < before[cpu] + 3);
+    let missing =
+        || core::iter::once(0).chain(work::others()).any(|cpu| kernel::arch::nmi::ended(cpu) < before[cpu] + 3);
     work::begin(park::load);
     engine::set_nmi_handler(Some(in_nmi));
     println!("want NMIs");

@@ -29,7 +29,7 @@ pub fn site(round: usize) -> Site {
 
 /// One round.
 pub fn round(round: usize) {
-    let dir = if round % 2 == 0 { Direction::Install } else { Direction::Remove };
+    let dir = if round.is_multiple_of(2) { Direction::Install } else { Direction::Remove };
     form::changing();
     SITE.store(round / 2 % SITES, Ordering::SeqCst);
     // SAFETY: a function of the tests, which bears both forms; traps and NMIs are wired.
@@ -47,7 +47,7 @@ pub fn run() {
     for i in 0..rounds as usize {
         round(i);
         // So that whoever listens knows that this is no hang.
-        if (i + 1) % (rounds as usize / 10).max(1) == 0 {
+        if (i + 1).is_multiple_of((rounds as usize / 10).max(1)) {
             println!("round {}", i + 1);
         }
     }

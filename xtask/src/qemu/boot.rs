@@ -146,14 +146,15 @@ fn follow(
     Log { rows, ended }
 }
 
-/// Adds to each line with a program counter in which function that is.
+/// Adds to each line with a program counter in which function that is, and leaves out what a kernel does not use.
 fn annotated(image: &Image, registers: &str) -> String {
     let counter = |line: &str| {
         let (_, rest) = ["RIP=", "PC=", " pc "].iter().find_map(|name| line.split_once(name))?;
         let digits: String = rest.trim_start().chars().take_while(char::is_ascii_hexdigit).collect();
         image.around(u64::from_str_radix(&digits, 16).ok()?)
     };
-    let lines = registers.lines().map(|line| match counter(line) {
+    let used = |line: &&str| !["XMM", "YMM", "FPR"].iter().any(|name| line.starts_with(name));
+    let lines = registers.lines().filter(used).map(|line| match counter(line) {
         Some(name) => format!("{line}  <- in {name}"),
         None => line.to_owned(),
     });
@@ -167,7 +168,7 @@ mod tests {
     #[test]
     fn program_counters_get_names() {
         let image = Image { path: PathBuf::new(), symbols: vec![(0x1000, "early".into()), (0x2000, "late".into())] };
-        let text = annotated(&image, "CPU#0\nRIP=0000000000002010 RFL=0\n PC=0000000000001004 X00=1\n pc       1000");
+        let text = annotated(&image, "CPU#0\nXMM00=1 RIP=1\nRIP=0000000000002010 RFL=0\n PC=0000000000001004 X00=1\n pc       1000");
         let names: Vec<_> = text.lines().map(|line| line.rsplit_once("<- in ").map(|(_, name)| name)).collect();
         assert_eq!(names, [None, Some("late"), Some("early"), Some("early")]);
     }

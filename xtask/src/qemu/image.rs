@@ -24,11 +24,16 @@ pub fn toolchain(machine: &Machine) -> Result<Rust, String> {
     Rust::find(machine.target)
 }
 
-pub fn build(workspace: &Workspace, machine: &Machine) -> Result<Image, String> {
+/// Builds one: `what` says which, as cargo does.
+pub fn build(workspace: &Workspace, machine: &Machine, what: &[&str]) -> Result<Image, String> {
     let mut command = kernel(workspace, machine, "rustc")?;
-    command.args(["--release", "--bin", "textpoke-kernel", "--", "-Z", "patchable-function-entry=5"]);
+    command.arg("--release").args(what).args(["--", "-Z", "patchable-function-entry=5"]);
     status(&mut command)?;
-    let path = workspace.root().join("target/cross").join(machine.target.triple).join("release/textpoke-kernel");
+    let folder = workspace.root().join("target/cross").join(machine.target.triple).join("release");
+    let path = match what {
+        ["--example", name] => folder.join("examples").join(name),
+        _ => folder.join("textpoke-kernel"),
+    };
     let symbols = symbols(&path)?;
     Ok(Image { path, symbols })
 }

@@ -17,7 +17,7 @@ const STACK: usize = 64 * 1024;
 /// Bytes that one level may need; more than that must be left.
 const LEVEL: u64 = 8 * 1024;
 
-static mut STACKS: [Stack<STACK>; CPUS] = [const { Stack::new() }; CPUS];
+static mut STACKS: [Stack<STACK>; CPUS] = [Stack::EMPTY; CPUS];
 static CAME: [AtomicU64; CPUS] = [const { AtomicU64::new(0) }; CPUS];
 
 /// Behind the last byte of a CPU's NMI stack.
@@ -48,6 +48,9 @@ extern "sysv64" fn on_nmi(saved: &mut Saved) {
 }
 
 /// The entry.
+///
+/// # Safety
+/// For the vector alone, by way of the IST.
 // SAFETY: it restores what it saved.
 #[unsafe(naked)]
 pub unsafe extern "C" fn entry() {

@@ -28,7 +28,7 @@ pub fn open(start: u64, end: u64) {
     for page in pages(start, end) {
         // Nobody uses it before it is there, and CPUs do not remember what is not there (SDM vol. 3, 4.10.2.3). On this CPU
         // a locked instruction is enough of an order; others are told by what comes later.
-        ALIAS_TABLES.0[page].swap(page as u64 * PAGE | FLAGS, Ordering::SeqCst);
+        ALIAS_TABLES.0[page].swap((page as u64 * PAGE) | FLAGS, Ordering::SeqCst);
     }
 }
 

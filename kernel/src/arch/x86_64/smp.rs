@@ -15,13 +15,11 @@ pub struct Stack<const BYTES: usize>([u8; BYTES]);
 
 impl<const BYTES: usize> Stack<BYTES> {
     /// Zeros.
-    pub const fn new() -> Self {
-        Self([0; BYTES])
-    }
+    pub const EMPTY: Self = Self([0; BYTES]);
 }
 
 /// One per CPU.
-pub static mut STACKS: [Stack<STACK>; CPUS] = [const { Stack::new() }; CPUS];
+pub static mut STACKS: [Stack<STACK>; CPUS] = [Stack::EMPTY; CPUS];
 /// The CPU that is being started.
 pub static STARTING: AtomicU32 = AtomicU32::new(0);
 

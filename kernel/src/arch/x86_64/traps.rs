@@ -34,7 +34,7 @@ static mut SEGMENTS: [[u64; 6]; CPUS] =
     [[0, 0x00af_9a00_0000_ffff, 0x00cf_9200_0000_ffff, 0x00cf_9a00_0000_ffff, 0, 0]; CPUS];
 static mut VECTORS: [[u64; 2]; 256] = [[0; 2]; 256];
 /// For NMIs until they have moved, and for double faults.
-static mut IST: [[Stack<SMALL>; 2]; CPUS] = [const { [const { Stack::new() }; 2] }; CPUS];
+static mut IST: [[Stack<SMALL>; 2]; CPUS] = [const { [Stack::EMPTY; 2] }; CPUS];
 
 #[repr(C, packed)]
 struct Pointer {
