@@ -21,6 +21,8 @@ pub static ROUNDS: AtomicU64 = AtomicU64::new(0);
 static FAILING: AtomicU64 = AtomicU64::new(0);
 /// What the patcher does itself after each synchronisation.
 static BETWEEN: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+/// What the patcher does itself when it finds that it has to wait for NMIs or handlers.
+static WAITING: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 /// What an NMI does.
 static NMI_HANDLER: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 /// Where each CPU was when it was interrupted, and how often it was.
@@ -57,6 +59,11 @@ pub fn fail_at(turn: u64) {
 /// What the patcher does itself after each synchronisation, while the text is neither old nor new.
 pub fn set_between(function: Option<fn()>) {
     BETWEEN.store(function.map_or(core::ptr::null_mut(), |f| f as *mut ()), Ordering::Relaxed);
+}
+
+/// What the patcher does itself when it finds that it has to wait for NMIs or handlers, once each time.
+pub fn set_waiting(function: Option<fn()>) {
+    WAITING.store(function.map_or(core::ptr::null_mut(), |f| f as *mut ()), Ordering::Relaxed);
 }
 
 // SAFETY: each function does what the trait says: see there, and the modules that do the work.
@@ -124,6 +131,11 @@ unsafe impl Hooks for Mine {
     }
 
     fn wait(&self, turns: u64) -> bool {
+        let waiting = WAITING.load(Ordering::Relaxed);
+        if turns == 0 && !waiting.is_null() {
+            // SAFETY: `set_waiting` stored it.
+            unsafe { core::mem::transmute::<*mut (), fn()>(waiting)() };
+        }
         wait(turns)
     }
 }

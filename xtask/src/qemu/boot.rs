@@ -168,7 +168,10 @@ mod tests {
     #[test]
     fn program_counters_get_names() {
         let image = Image { path: PathBuf::new(), symbols: vec![(0x1000, "early".into()), (0x2000, "late".into())] };
-        let text = annotated(&image, "CPU#0\nXMM00=1 RIP=1\nRIP=0000000000002010 RFL=0\n PC=0000000000001004 X00=1\n pc       1000");
+        let text = annotated(
+            &image,
+            "CPU#0\nXMM00=1 RIP=1\nRIP=0000000000002010 RFL=0\n PC=0000000000001004 X00=1\n pc       1000",
+        );
         let names: Vec<_> = text.lines().map(|line| line.rsplit_once("<- in ").map(|(_, name)| name)).collect();
         assert_eq!(names, [None, Some("late"), Some("early"), Some("early")]);
     }
