@@ -13,7 +13,7 @@ use crate::{CPUS, parameters, print};
 /// Calls under way on a CPU that are known.
 const DEPTH: usize = 64;
 /// Events of a CPU that are kept: the first ones.
-const EVENTS: usize = 8192;
+const EVENTS: usize = 4096;
 
 const ENTRY: u64 = 0;
 const RETURN: u64 = 1;
@@ -143,7 +143,7 @@ fn events(cpu: usize) -> impl Iterator<Item = (u64, u64, u64)> {
 /// Counts, and panics if calls and returns do not fit together.
 pub fn summary(cpu: usize) -> Summary {
     let mut all = Summary::default();
-    let mut nested = 0;
+    let mut nested = 0_usize;
     let mut open = [0; 4 * DEPTH];
     let mut depth = 0;
     for (kind, function, _) in events(cpu) {
@@ -163,7 +163,8 @@ pub fn summary(cpu: usize) -> Summary {
                 }
             }
             NMI => (all.nmis, nested) = (all.nmis + 1, nested + 1),
-            _ => nested -= 1,
+            // One whose beginning was cleared away is not known here.
+            _ => nested = nested.saturating_sub(1),
         }
     }
     all

@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::hooks::Hooks;
 use crate::write;
 
-/// One batch under way. Made by [`Engine::patch`], and by [`BareMachine::new`] for those who drive it themselves.
+/// One batch under way. Made by [`Engine::patch`]; [`Engine::run_on`] hands it out.
 #[derive(Debug)]
 pub struct BareMachine<'a, H, const CPUS: usize> {
     engine: &'a Engine<H, CPUS>,
