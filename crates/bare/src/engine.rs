@@ -159,7 +159,8 @@ impl<H: Hooks, const CPUS: usize> Engine<H, CPUS> {
     /// `cpu` is the number of the CPU, or any other number if it is not known. Takes no lock and waits for nobody.
     ///
     /// # Safety
-    /// The frame will be restored, and what it holds about the trap is true.
+    /// The frame will be restored, and what it holds about the trap is true. The trap was the kernel's own: a program's is
+    /// at an address that the kernel may not be able to read.
     pub unsafe fn trap<F: Frame<Isa = H::Isa>>(&self, cpu: usize, frame: &mut F) -> bool {
         // SAFETY: the caller's duty; what is published comes from `patch`.
         unsafe { on_trap(&self.table, cpu, frame) }

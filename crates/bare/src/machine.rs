@@ -15,6 +15,8 @@ use crate::write;
 pub struct BareMachine<'a, H, const CPUS: usize> {
     engine: &'a Engine<H, CPUS>,
     sites: &'a [Site],
+    /// Whether the protocol has stores of eight bytes.
+    wide: bool,
     /// In which the batch goes now: the opposite one on the way back.
     dir: Direction,
     open: bool,
@@ -27,9 +29,11 @@ pub struct BareMachine<'a, H, const CPUS: usize> {
 
 impl<'a, H: Hooks, const CPUS: usize> BareMachine<'a, H, CPUS> {
     pub(crate) fn new(engine: &'a Engine<H, CPUS>, plan: Suited<'a, H::Isa>, dir: Direction) -> Self {
+        let wide = |step: &Step| matches!(step, Step::Store { unit: Unit::Eight, .. });
         Self {
             engine,
             sites: plan.plan().sites(),
+            wide: plan.kind().program(dir).iter().any(wide),
             dir,
             open: false,
             parked: false,
@@ -43,6 +47,10 @@ impl<'a, H: Hooks, const CPUS: usize> BareMachine<'a, H, CPUS> {
     }
 
     fn open(&mut self) -> Result<(), Cause> {
+        // Said here, where nothing has changed yet.
+        if self.wide && !self.sites.iter().all(Site::in_one_word) {
+            return Err(Cause::Unsupported);
+        }
         if !self.open {
             self.open = true;
             self.hooks().open(self.sites)?;
@@ -51,6 +59,9 @@ impl<'a, H: Hooks, const CPUS: usize> BareMachine<'a, H, CPUS> {
     }
 
     fn close(&mut self) -> Result<(), Cause> {
+        if !self.open {
+            return Ok(());
+        }
         self.hooks().close(self.sites, self.shared)?;
         (self.open, self.shared) = (false, false);
         Ok(())

@@ -48,6 +48,7 @@ impl<const CPUS: usize> Rendezvous<CPUS> {
         // Pairs with the fence in `request`: either the requester sees us online and asks, or we see what it asked.
         fence(SeqCst);
         self.answer(cpu);
+        textpoke_cpu::serialize();
     }
 
     /// To be called by a CPU about itself: from now on it executes nothing that may be patched.
@@ -70,6 +71,7 @@ impl<const CPUS: usize> Rendezvous<CPUS> {
     /// translations.
     pub fn answer_with(&self, cpu: usize, synchronise: impl Fn()) {
         let me = &self.cpus[cpu];
+        let mut stayed = false;
         loop {
             // Acquire pairs with the Release of `request`: the stores to text come before, and `parking`.
             let asked = self.asked.load(Acquire);
@@ -82,9 +84,12 @@ impl<const CPUS: usize> Rendezvous<CPUS> {
             if !self.parking.load(SeqCst) {
                 break;
             }
+            stayed = true;
             core::hint::spin_loop();
         }
-        synchronise();
+        if stayed {
+            synchronise();
+        }
     }
 
     /// Returns when every other CPU that is online has answered since the call. `send` interrupts one; `wait` is called while

@@ -106,10 +106,11 @@ impl Frame for Saved {
 ///
 /// It leaves a gap of 40 bytes below the stack of the code that trapped, and saves no vector registers: a kernel's text, and
 /// the handler, are compiled without them. Code that is patched with CALLs must be compiled without a red zone. A kernel
-/// whose traps also come from user mode does its `swapgs` before.
+/// whose breakpoints also come from user mode has an entry of its own, which looks at the saved CS first.
 #[macro_export]
 macro_rules! trap_entry {
     ($name:ident, $handler:path) => {
+        const _: extern "sysv64" fn(&mut $crate::x86_64::Saved) = $handler;
         // SAFETY: it restores what it saved, as far as the handler did not change that.
         #[unsafe(naked)]
         unsafe extern "C" fn $name() {

@@ -170,6 +170,24 @@ fn nmis_meet_changes() {
     });
 }
 
+/// What the machine cannot do it says before anything changes.
+#[test]
+fn no_word_is_stored_across_words() {
+    let _turn = cpus::turn();
+    let me = Online::new(0);
+    let sites = code::sites(Kind::Breakpoint);
+    assert!(!sites.iter().all(Site::in_one_word));
+    let plan = Plan::new(&sites).and_then(|plan| plan.suits(Kind::Word)).unwrap();
+    for dir in DIRECTIONS {
+        // SAFETY: nobody executes the functions.
+        let verdict = unsafe { ENGINE.patch(plan, dir) };
+        let Ok(Verdict::Undone(reason)) = verdict else { panic!("{verdict:?}") };
+        assert_eq!((reason.step, reason.cause), (0, Cause::Unsupported));
+    }
+    code::assert_form(&sites, false);
+    drop(me);
+}
+
 /// What breaks can be finished, and nothing else is begun before. Meanwhile NMIs write what is announced.
 #[test]
 fn a_broken_batch_is_finished_first() {
