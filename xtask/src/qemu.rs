@@ -48,7 +48,7 @@ const MACHINES: &[Machine] = &[Machine {
 type Runs = [(u32, &'static str)];
 
 /// Emulated CPUs slow each other down, hence fewer rounds where there are more of them.
-const FULL: &Runs = &[(2, "rounds=100000 batches=1000"), (4, "rounds=2000 batches=200")];
+const FULL: &Runs = &[(2, "rounds=100000 batches=400"), (4, "rounds=2000 batches=200")];
 const SHORT: &Runs =
     &[(2, "rounds=2000 batches=50 control=200"), (4, "rounds=100 batches=20 tests=early,online,nmi,rounds")];
 

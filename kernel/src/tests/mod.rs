@@ -63,6 +63,13 @@ pub fn run() {
     }
 }
 
+/// Tells each tenth, so that whoever listens knows that this is no hang.
+fn tell(done: u64, of: u64) {
+    if done.is_multiple_of((of / 10).max(1)) {
+        println!("{done} of {of}");
+    }
+}
+
 /// Starts the CPUs that are not there yet.
 fn all_online() {
     for cpu in 1..parameters::number("cpus", 1) as usize {

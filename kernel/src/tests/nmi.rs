@@ -8,7 +8,7 @@ use kernel::engine::{self, ENGINE, patch};
 use kernel::{CPUS, parameters, println, work};
 use textpoke_core::{Direction, Kind, Site, Verdict};
 
-use super::{buffer, form, park};
+use super::{buffer, form, park, tell};
 
 /// What NMIs call.
 static CALLED: AtomicUsize = AtomicUsize::new(0);
@@ -42,6 +42,7 @@ fn storm(kind: Kind, site: fn(usize) -> Site, load: fn(usize), batches: u64) {
         let verdict = unsafe { patch(sites, kind, dir) };
         assert_eq!(verdict, Ok(Verdict::Performed(dir)));
         form::changed(dir);
+        tell(batch + 1, batches);
     }
     engine::end_storm();
     engine::set_nmi_handler(None);

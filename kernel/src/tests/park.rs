@@ -7,7 +7,7 @@ use kernel::engine::{ROUNDS, patch};
 use kernel::{parameters, println, work};
 use textpoke_core::{Direction, Kind, Verdict};
 
-use super::{buffer, form};
+use super::{buffer, form, tell};
 
 /// Sites that change together.
 pub const SITES: usize = 32;
@@ -33,6 +33,7 @@ pub fn run() {
         let verdict = unsafe { patch(sites, Kind::Park, dir) };
         assert_eq!(verdict, Ok(Verdict::Performed(dir)));
         form::changed(dir);
+        tell(batch + 1, batches);
     }
     let calls = work::end() * SITES as u64;
     let synced = ROUNDS.load(Ordering::Relaxed) - synced;

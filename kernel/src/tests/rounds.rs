@@ -7,7 +7,7 @@ use kernel::engine::{ENGINE, ROUNDS, patch};
 use kernel::{parameters, println, work};
 use textpoke_core::{Direction, Site, Verdict};
 
-use super::form;
+use super::{form, tell};
 
 /// The site that changes; another one while the form is neither.
 static SITE: AtomicUsize = AtomicUsize::new(0);
@@ -46,10 +46,7 @@ pub fn run() {
     work::begin(load);
     for i in 0..rounds as usize {
         round(i);
-        // So that whoever listens knows that this is no hang.
-        if (i + 1).is_multiple_of((rounds as usize / 10).max(1)) {
-            println!("round {}", i + 1);
-        }
+        tell(i as u64 + 1, rounds);
     }
     let calls = work::end() * CALLS;
     let synced = ROUNDS.load(Ordering::Relaxed) - synced;
