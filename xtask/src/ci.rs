@@ -6,7 +6,7 @@
 
 use crate::steps::Steps;
 use crate::workspace::Workspace;
-use crate::{fence, graph, isas, licences, nostd, tools};
+use crate::{fence, graph, isas, licences, nostd, qemu, tools};
 
 /// The profile, as an argument.
 pub const PROFILE: &str = "--profile=ci";
@@ -27,9 +27,11 @@ pub fn run(workspace: &Workspace, full: bool) -> Result<(), String> {
         &[],
     );
     agent(workspace, &mut steps);
+    kernel(workspace, &mut steps);
     steps.check("no_std", || nostd::run(workspace));
     steps.check("checker", || tools::checker(workspace, full));
     steps.check("litmus", || tools::litmus(workspace));
+    steps.check("qemu", || qemu::ci(workspace));
     // One crate's tests after the other: they measure, stop and patch processes, and must not starve each other.
     let adapters = ["--features", "textpoke/log,textpoke/tracing"];
     let tests = [&["test", "--workspace", "--no-fail-fast", PROFILE], &adapters[..]].concat();
@@ -56,4 +58,15 @@ pub fn agent(workspace: &Workspace, steps: &mut Steps) {
     steps.cargo("agent: format", &[&["fmt", "--check"], &at[..]].concat(), &[]);
     // Release only: the agent runs without an unwinder, and its dev profile would want one.
     steps.cargo("agent: clippy", &[&["clippy", "--release"], &at[..], &["--", "-D", "warnings"]].concat(), &[]);
+}
+
+/// So is the test kernel. Clippy sees the part for this machine's instruction set; `qemu` compiles the others.
+fn kernel(workspace: &Workspace, steps: &mut Steps) {
+    let manifest = workspace.root().join("kernel/Cargo.toml").display().to_string();
+    let target = workspace.root().join("target/xtask/kernel").display().to_string();
+    let at = ["--manifest-path", manifest.as_str()];
+    steps.cargo("kernel: format", &[&["fmt", "--check"], &at[..]].concat(), &[]);
+    // Release only, as for the agent.
+    let clippy = [&["clippy", "--release", "--all-targets"], &at[..], &["--", "-D", "warnings"]].concat();
+    steps.cargo("kernel: clippy", &clippy, &[("CARGO_TARGET_DIR", &target)]);
 }

@@ -9,6 +9,7 @@ mod install;
 mod isas;
 mod licences;
 mod nostd;
+mod qemu;
 mod setup;
 mod source;
 mod steps;
@@ -36,6 +37,9 @@ cargo xtask COMMAND
   licences      what the dependencies are licensed under, against deny.toml
   mutate        the checker must find a counterexample to each protocol that lacks a step, or has two swapped
   nostd         the no_std crates really link without std and alloc
+  qemu [--isa ISA] [--short] [--patience SECONDS] [--cpus N --ask \"NAME=VALUE ...\"]
+                builds the test kernels and boots each in QEMU with 2 and with 4 CPUs; --short: in a minute;
+                --ask: one run, for example of tests=nmi,control; who is silent for longer than --patience hangs
   setup         install what some tests and other targets need (Debian, as root); harmless to repeat";
 
 fn main() -> ExitCode {
@@ -70,6 +74,7 @@ fn run(workspace: &Workspace, words: &[&str]) -> Result<(), String> {
         ["licences"] => licences::run(workspace),
         ["mutate"] => tools::mutate(workspace),
         ["nostd"] => nostd::run(workspace),
+        ["qemu", words @ ..] => qemu::command(workspace, words),
         ["setup"] => setup::run(),
         [] | ["--help" | "-h" | "help"] => {
             println!("{HELP}");

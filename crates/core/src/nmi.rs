@@ -81,6 +81,14 @@ impl Gate {
         now & COUNT == 0 && self.0.compare_exchange(now, buffer.bits(), Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
+    /// Announces the change in `buffer`, and no other, whether or not an NMI runs. For the patcher alone, and only for schemes
+    /// that are wrong, such as the first published one: see `docs/protocols/nmi_assist.md`.
+    pub fn announce(&self, buffer: Buffer) {
+        // What was announced goes, the count stays. Ordering as in `announce_if_idle`.
+        let exchange = |now: u32| Some(now & COUNT | buffer.bits());
+        let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, exchange);
+    }
+
     /// From now on NMIs write nothing.
     pub fn withdraw(&self) {
         // Release: the patcher's own stores to the text come before; who does not see the announcement sees them.
@@ -201,8 +209,12 @@ mod tests {
         gate.withdraw();
         assert!(!gate.is_idle());
         assert_eq!(gate.enter(), None);
-        gate.leave();
-        gate.leave();
+        gate.announce(Buffer::First);
+        assert_eq!(gate.enter(), Some(Buffer::First), "also while NMIs run");
+        gate.withdraw();
+        for _ in 0..3 {
+            gate.leave();
+        }
         assert!(gate.is_idle());
     }
 }

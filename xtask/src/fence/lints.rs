@@ -3,7 +3,7 @@
 use super::Violation;
 use crate::workspace::SourceFile;
 
-/// What the root manifest, and the agent's, must say.
+/// What the root manifest, the agent's and the kernel's must say.
 const REQUIRED: [&str; 5] = [
     "unsafe_op_in_unsafe_fn = \"deny\"",
     "undocumented_unsafe_blocks = \"deny\"",
@@ -20,8 +20,8 @@ pub fn check(files: &[SourceFile]) -> Vec<Violation> {
                 require(file, &REQUIRED, &mut found);
                 require(file, &["unsafe_code = \"deny\""], &mut found);
             }
-            // A workspace of its own, all of it unsafe by nature.
-            "agent/Cargo.toml" => require(file, &REQUIRED, &mut found),
+            // Workspaces of their own, all of them unsafe by nature.
+            "agent/Cargo.toml" | "kernel/Cargo.toml" => require(file, &REQUIRED, &mut found),
             // Programs of a test, which are built as others would build theirs.
             path if is_member(path) && is_root(&file.text) => require(file, &REQUIRED, &mut found),
             path if is_member(path) && !inherits(&file.text) => {

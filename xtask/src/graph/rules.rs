@@ -30,7 +30,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
 ];
 
 /// Further arrows of tests, examples and benchmarks only, with the reason.
-const DEV_ARROWS: [(&str, &str); 5] = [
+const DEV_ARROWS: [(&str, &str); 6] = [
     // Keys are flipped from outside while a program flips them itself.
     ("attach", "textpoke"),
     // End-to-end tests and the benchmark need plans of real programs, and something to attach to.
@@ -38,6 +38,7 @@ const DEV_ARROWS: [(&str, &str); 5] = [
     ("attach", "workload"),
     // Recorded live steps are compared with the checker's path.
     ("linux", "model"),
+    ("bare", "model"),
     // What the decision says can be patched is really patched and run.
     ("analyze", "linux"),
 ];
