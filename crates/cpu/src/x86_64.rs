@@ -2,13 +2,13 @@
 
 use core::arch::x86_64::{__cpuid, _rdtsc};
 
-/// Makes stores to code visible to instruction fetch: nothing to do.
+/// Makes stores to the ranges `(start, length in bytes)` visible to instruction fetch: nothing to do.
 ///
 /// Instruction caches snoop stores on x86 (Intel SDM vol. 3 "Self-Modifying Code", AMD APM vol. 2 §7.6.1), also when
 /// they go through another virtual address of the same memory. What is left is the pipeline: [`serialize`] here, and
 /// whatever makes the other CPUs serialise.
 #[inline(always)]
-pub const fn maintain(_start: u64, _len: u64) {}
+pub fn maintain_each(_ranges: impl Iterator<Item = (u64, u64)> + Clone) {}
 
 /// Serialises this CPU: no instruction behind the call was fetched before the ones in front of it completed.
 ///
@@ -55,6 +55,12 @@ pub fn vendor() -> Vendor {
         b"AuthenticAMD" | b"HygonGenuine" => Vendor::Amd,
         _ => Vendor::Other,
     }
+}
+
+/// Whether the vendor documents that one store inside an aligned 8-byte word may change an instruction that others
+/// execute.
+pub fn documents_word_store() -> bool {
+    vendor().documents_word_store()
 }
 
 #[cfg(test)]

@@ -284,7 +284,7 @@ impl<H: Hooks> Machine for Live<'_, H> {
             Step::Verify { after } => self.verify(after),
             Step::Publish => self.publish(),
             Step::Store { phase, unit } => self.store(phase, unit, self.sites.len()),
-            // Caches are coherent with instruction fetch (`textpoke_cpu::maintain`).
+            // Caches are coherent with instruction fetch (`textpoke_cpu::maintain_each`).
             Step::Maintain => Ok(()),
             Step::SyncCores => self.sync(),
             Step::Park

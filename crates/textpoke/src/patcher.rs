@@ -22,7 +22,7 @@ impl Patcher {
     /// When the kernel lacks something (Linux 4.16 has all) or forbids it, or the program has replaced the handler.
     pub fn new() -> Result<Self, Error> {
         process::prepare()?;
-        Ok(Self { word: textpoke_linux::cpu::vendor().documents_word_store() })
+        Ok(Self { word: textpoke_linux::cpu::documents_word_store() })
     }
 
     /// Allows sites that lie in one aligned 8-byte word to be changed with one store where a thread blocks SIGTRAP.

@@ -55,7 +55,7 @@ pub(super) fn kind() -> Kind {
 /// Asking the CPU takes long in a virtual machine.
 fn documented() -> bool {
     static DOCUMENTED: OnceLock<bool> = OnceLock::new();
-    *DOCUMENTED.get_or_init(|| textpoke_linux::cpu::vendor().documents_word_store())
+    *DOCUMENTED.get_or_init(|| textpoke_linux::cpu::documents_word_store())
 }
 
 /// What of a site it changes.
