@@ -6,6 +6,8 @@
 
 pub mod arch;
 pub mod engine;
+// The keys of this edition are x86-64's.
+#[cfg(target_arch = "x86_64")]
 pub mod keys;
 pub mod parameters;
 pub mod print;

@@ -5,9 +5,10 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-use textpoke_core::Site;
+use textpoke_core::{Direction, Kind, Site, Verdict};
 
 use crate::arch::{self, smp};
+use crate::engine;
 use crate::{CPUS, parameters, print};
 
 /// Calls under way on a CPU that are known.
@@ -89,8 +90,19 @@ pub(crate) fn interrupted(cpu: usize, work: impl FnOnce()) {
     note(&OWN[cpu], NMI_END, 0);
 }
 
-/// The sites at the entries of all functions that can be traced, in order, into a buffer; how many there are.
+/// The sites at the entries of all functions that can be traced, in order, into a buffer; how many there are. The entries are
+/// prepared first, where that is necessary.
 pub fn sites(buffer: &mut [Site]) -> usize {
+    let count = collect(buffer, arch::trace::plant);
+    if count > 0 {
+        // SAFETY: two NOPs at a function's entry bear it. No interrupt, trap or NMI executes them.
+        let done = unsafe { engine::patch(&buffer[..count], Kind::Plant, Direction::Install) };
+        assert_eq!(done, Ok(Verdict::Performed(Direction::Install)));
+    }
+    collect(buffer, arch::trace::site)
+}
+
+fn collect(buffer: &mut [Site], site: fn(u64) -> Option<Site>) -> usize {
     unsafe extern "C" {
         static sleds_start: u64;
         static sleds_end: u64;
@@ -100,7 +112,7 @@ pub fn sites(buffer: &mut [Site]) -> usize {
     for at in (start..end).step_by(8) {
         // SAFETY: the table that the compiler and the linker made.
         let addr = unsafe { (at as *const u64).read() };
-        if let Some(site) = arch::trace::site(addr) {
+        if let Some(site) = site(addr) {
             buffer[count] = site;
             count += 1;
         }

@@ -7,6 +7,7 @@ mod early;
 mod failure;
 mod form;
 mod gap;
+#[cfg(target_arch = "x86_64")]
 mod keys;
 mod nmi;
 mod online;
@@ -34,6 +35,7 @@ const ALL: &[Test] = &[
     ("control", control::run),
     ("failure", failure::run),
     ("several", several::run),
+    #[cfg(target_arch = "x86_64")]
     ("keys", keys::run),
     ("trace", trace::run),
     ("rounds", rounds::run),

@@ -8,6 +8,7 @@ pub mod paging;
 pub mod serial;
 pub mod sites;
 pub mod smp;
+pub mod trace;
 pub mod traps;
 
 use core::arch::asm;

@@ -3,6 +3,8 @@
 use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use super::read_register;
+
 const PAGE: u64 = 4096;
 /// The first address that has an alias.
 const START: u64 = 0x4000_0000;
@@ -56,4 +58,31 @@ pub fn alias(addr: u64) -> *mut u8 {
 /// What a CPU does when it is asked to synchronise: ISB. Translations were taken away from all CPUs by `close`.
 pub fn forget() {
     textpoke_cpu::serialize();
+}
+
+/// Panics if any address can be both written and executed, or if the CPU would not mind. Returns how many pages can be
+/// written now by the alias.
+pub fn check() -> usize {
+    const VALID: u64 = 1;
+    const TABLE: u64 = 2;
+    const READ_ONLY: u64 = 1 << 7;
+    const NO_EXECUTION: u64 = 1 << 53;
+    const WRITABLE_NEVER_EXECUTED: u64 = 1 << 19;
+    fn walk(table: u64, level: u32) {
+        for i in 0..512 {
+            // SAFETY: page tables are at their physical address, which is mapped.
+            let entry = unsafe { ((table + i * 8) as *const u64).read_volatile() };
+            match entry & (VALID | TABLE) {
+                entry_kind if entry_kind & VALID == 0 => {}
+                3 if level < 3 => walk(entry & 0x0000_ffff_ffff_f000, level + 1),
+                _ => assert!(
+                    entry & (READ_ONLY | NO_EXECUTION) != 0,
+                    "a page can be written and executed: {entry:#x}"
+                ),
+            }
+        }
+    }
+    assert!(read_register!("sctlr_el1") & WRITABLE_NEVER_EXECUTED != 0, "SCTLR_EL1.WXN is off");
+    walk(read_register!("ttbr0_el1") & 0x0000_ffff_ffff_f000, 1);
+    ALIAS_TABLES.0.iter().filter(|entry| entry.load(Ordering::Relaxed) != 0).count()
 }

@@ -36,6 +36,9 @@ const SYSTEM_OFF: u64 = 0x8400_0008;
 pub extern "C" fn enter(cpu: usize) -> ! {
     // SAFETY: nobody else uses the register.
     unsafe { write_register!("tpidr_el1", cpu) };
+    if cpu == 0 {
+        crate::early();
+    }
     traps::install();
     ipi::enable(cpu);
     if cpu == 0 { crate::first() } else { crate::other(cpu) }
