@@ -6,13 +6,12 @@
 
 pub mod arch;
 pub mod engine;
-// The keys of this edition are x86-64's.
-#[cfg(target_arch = "x86_64")]
-pub mod keys;
 pub mod parameters;
 pub mod print;
 pub mod trace;
 pub mod work;
+
+with_keys! {{ pub mod keys; } else {}}
 
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
