@@ -13,7 +13,7 @@ use crate::{CPUS, parameters, print};
 
 /// Calls under way on a CPU that are known.
 const DEPTH: usize = 64;
-/// Events of a CPU that are kept: the first ones.
+/// Events of a CPU that are kept: the first ones, and no more than half of them outside NMIs.
 const EVENTS: usize = 4096;
 
 const ENTRY: u64 = 0;
@@ -25,6 +25,8 @@ const NMI_END: u64 = 3;
 struct Own {
     depth: AtomicUsize,
     calls: [[AtomicU64; 2]; DEPTH],
+    /// NMIs under way.
+    nmis: AtomicUsize,
     used: AtomicUsize,
     /// Kind and function, time.
     events: [[AtomicU64; 2]; EVENTS],
@@ -34,6 +36,7 @@ static OWN: [Own; CPUS] = [const {
     Own {
         depth: AtomicUsize::new(0),
         calls: [const { [const { AtomicU64::new(0) }; 2] }; DEPTH],
+        nmis: AtomicUsize::new(0),
         used: AtomicUsize::new(0),
         events: [const { [const { AtomicU64::new(0) }; 2] }; EVENTS],
     }
@@ -42,7 +45,8 @@ static OWN: [Own; CPUS] = [const {
 static ON: AtomicBool = AtomicBool::new(false);
 
 fn note(own: &Own, kind: u64, function: u64) {
-    if ON.load(Relaxed) {
+    let full = own.nmis.load(Relaxed) == 0 && own.used.load(Relaxed) >= EVENTS / 2;
+    if ON.load(Relaxed) && !full {
         // One instruction, so that an NMI gets an event of its own.
         let at = own.used.fetch_add(1, Relaxed);
         if let Some(event) = own.events.get(at) {
@@ -85,9 +89,12 @@ pub(crate) fn on_return() -> u64 {
 
 /// An NMI's work, with a mark before and behind it.
 pub(crate) fn interrupted(cpu: usize, work: impl FnOnce()) {
-    note(&OWN[cpu], NMI, 0);
+    let own = &OWN[cpu];
+    own.nmis.fetch_add(1, Relaxed);
+    note(own, NMI, 0);
     work();
-    note(&OWN[cpu], NMI_END, 0);
+    note(own, NMI_END, 0);
+    own.nmis.fetch_sub(1, Relaxed);
 }
 
 /// The sites at the entries of all functions that can be traced, in order, into a buffer; how many there are. The entries are
