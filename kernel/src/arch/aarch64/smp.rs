@@ -14,19 +14,11 @@ pub struct Stack<const BYTES: usize>([u8; BYTES]);
 
 impl<const BYTES: usize> Stack<BYTES> {
     /// Zeros.
-    pub const fn new() -> Self {
-        Self([0; BYTES])
-    }
-}
-
-impl<const BYTES: usize> Default for Stack<BYTES> {
-    fn default() -> Self {
-        Self::new()
-    }
+    pub const EMPTY: Self = Self([0; BYTES]);
 }
 
 /// One per CPU.
-pub static mut STACKS: [Stack<STACK>; CPUS] = [const { Stack::new() }; CPUS];
+pub static mut STACKS: [Stack<STACK>; CPUS] = [Stack::EMPTY; CPUS];
 
 /// Functions of PSCI (Arm DEN 0022), which QEMU performs itself.
 const CPU_ON: u64 = 0xc400_0003;

@@ -15,19 +15,11 @@ pub struct Stack<const BYTES: usize>([u8; BYTES]);
 
 impl<const BYTES: usize> Stack<BYTES> {
     /// Zeros.
-    pub const fn new() -> Self {
-        Self([0; BYTES])
-    }
-}
-
-impl<const BYTES: usize> Default for Stack<BYTES> {
-    fn default() -> Self {
-        Self::new()
-    }
+    pub const EMPTY: Self = Self([0; BYTES]);
 }
 
 /// One per CPU.
-pub static mut STACKS: [Stack<STACK>; CPUS] = [const { Stack::new() }; CPUS];
+pub static mut STACKS: [Stack<STACK>; CPUS] = [Stack::EMPTY; CPUS];
 /// The hart that is CPU 0. Not in memory that is zeroed: nobody does that here, QEMU loads it so.
 pub static FIRST_HART: AtomicU64 = AtomicU64::new(0);
 
