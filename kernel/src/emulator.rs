@@ -38,7 +38,7 @@ pub(crate) fn store_again() {
     // SAFETY: `opened` was told of them, and they have not been closed.
     let sites = unsafe { core::slice::from_raw_parts(SITES.load(Relaxed), count) };
     for site in sites {
-        for word in (site.addr & !3..site.end()).step_by(4) {
+        for word in ((site.addr & !3)..site.end()).step_by(4) {
             // SAFETY: an aligned word on a page whose alias is open. It stays what it is.
             let word = unsafe { AtomicU32::from_ptr(paging::alias(word).cast()) };
             // Not a constant, of which the compiler would make a load.

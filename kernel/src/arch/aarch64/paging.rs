@@ -31,7 +31,7 @@ fn pages(start: u64, end: u64) -> impl Iterator<Item = usize> {
 pub fn open(start: u64, end: u64) {
     for page in pages(start, end) {
         // CPUs do not remember what is not there (Arm ARM, "General TLB maintenance requirements").
-        ALIAS_TABLES.0[page].store(START + page as u64 * PAGE | FLAGS, Ordering::Relaxed);
+        ALIAS_TABLES.0[page].store((START + page as u64 * PAGE) | FLAGS, Ordering::Relaxed);
     }
     // SAFETY: barriers: the table walks of all CPUs see it, and this CPU's next instruction.
     unsafe { asm!("dsb ishst", "isb", options(nostack, preserves_flags)) };
@@ -75,10 +75,7 @@ pub fn check() -> usize {
             match entry & (VALID | TABLE) {
                 entry_kind if entry_kind & VALID == 0 => {}
                 3 if level < 3 => walk(entry & 0x0000_ffff_ffff_f000, level + 1),
-                _ => assert!(
-                    entry & (READ_ONLY | NO_EXECUTION) != 0,
-                    "a page can be written and executed: {entry:#x}"
-                ),
+                _ => assert!(entry & (READ_ONLY | NO_EXECUTION) != 0, "a page can be written and executed: {entry:#x}"),
             }
         }
     }

@@ -33,11 +33,12 @@ fn pages(start: u64, end: u64) -> impl Iterator<Item = usize> {
 pub fn open(start: u64, end: u64) {
     let mut opened = false;
     for page in pages(start, end) {
-        let entry = (START / PAGE + page as u64) << 10 | FLAGS;
+        let entry = ((START / PAGE + page as u64) << 10) | FLAGS;
         opened |= ALIAS_TABLES.0[page].swap(entry, Ordering::SeqCst) == 0;
     }
     if opened {
-        let (first, bytes) = (alias(start).addr() as u64 / PAGE * PAGE, end.div_ceil(PAGE) * PAGE - start / PAGE * PAGE);
+        let (first, bytes) =
+            (alias(start).addr() as u64 / PAGE * PAGE, end.div_ceil(PAGE) * PAGE - start / PAGE * PAGE);
         // SAFETY: forgetting translations harms nobody. All harts, this one included: the mask's base is −1.
         let done = unsafe { sbi::call(sbi::RFENCE, 1, [0, u64::MAX, first, bytes]) };
         assert!(done.is_ok(), "the firmware has no remote fence: {done:?}");
@@ -90,6 +91,6 @@ pub fn check() -> usize {
     // SAFETY: reads a register.
     unsafe { asm!("csrr {}, satp", out(reg) satp, options(nostack)) };
     assert_eq!(satp >> 60, 8, "no paging");
-    walk(satp << 12 & (1 << 56) - 1);
+    walk((satp << 12) & ((1 << 56) - 1));
     ALIAS_TABLES.0.iter().filter(|entry| entry.load(Ordering::Relaxed) != 0).count()
 }

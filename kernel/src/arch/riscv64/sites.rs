@@ -201,8 +201,7 @@ pub fn cases() -> impl Iterator<Item = Case> {
     let at = address!(displaced_function);
     let jump = jal(ZERO, at, address!(displaced_new)).expect("within reach");
     let displaced = two(at, number(OLD), [jump, NEVER], address!(displaced_copy), address!(displaced_new));
-    let parked =
-        two(address!(parked_site), number(OLD), number(NEW), address!(parked_copy), address!(parked_new));
+    let parked = two(address!(parked_site), number(OLD), number(NEW), address!(parked_copy), address!(parked_new));
     let plant = two(address!(planted_site), [NOP, NOP], [here, NOP], 0, 0);
     let at = address!(prepared_site);
     let jump = jalr(T0, T0, (address!(prepared_new) - at) as i16).expect("close by");
