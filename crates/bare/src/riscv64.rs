@@ -1,7 +1,8 @@
 //! RISC-V: the registers that entry code saves.
 //!
 //! An EBREAK traps with `sepc` at itself, and what it may stand for changes registers only, so that entry code needs no gap
-//! below the interrupted stack. It tells breakpoints from other exceptions by `scause` (3).
+//! below the interrupted stack. But ADDI may be to the stack pointer, which must be restored from here, then, and last. It
+//! tells breakpoints from other exceptions by `scause` (3).
 
 use textpoke_core::isa::{Isa, Riscv64};
 use textpoke_core::trap::{Effect, Regs};

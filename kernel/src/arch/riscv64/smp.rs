@@ -20,7 +20,7 @@ impl<const BYTES: usize> Stack<BYTES> {
 
 /// One per CPU.
 pub static mut STACKS: [Stack<STACK>; CPUS] = [Stack::EMPTY; CPUS];
-/// The hart that is CPU 0. Not in memory that is zeroed: nobody does that here, QEMU loads it so.
+/// The hart that is CPU 0, written by `boot`.
 pub static FIRST_HART: AtomicU64 = AtomicU64::new(0);
 
 /// The hart of a CPU.
