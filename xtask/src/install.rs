@@ -30,6 +30,10 @@ pub fn run(workspace: &Workspace, words: &[&str]) -> Result<(), String> {
     let to = format!("{destdir}{prefix}");
     install(&source, Path::new(&to), prefix, env!("CARGO_PKG_VERSION"))?;
     println!("install-c: {to}/include/textpoke.h, {to}/lib/libtextpoke.{{a,so}}, {to}/lib/pkgconfig/textpoke.pc");
+    println!("  to compile: pkg-config finds it with PKG_CONFIG_PATH={prefix}/lib/pkgconfig, if not by itself");
+    println!(
+        "  to run: `ldconfig` where {prefix}/lib is searched, else link with -Wl,-rpath,{prefix}/lib or libtextpoke.a"
+    );
     Ok(())
 }
 

@@ -1,8 +1,8 @@
 /* Static keys, static calls and immediate values for C and C++: switches that cost one instruction.
  *
  * A branch, a call and a number whose value stands in the code. Reading one costs no load; changing one changes machine
- * code while all threads run. Guarantees and memory layout: docs/keys.md. Linux on x86-64, GCC 10 or Clang 12 and later,
- * C11 or C++17 and later. Link with -ltextpoke (pkg-config: textpoke).
+ * code while all threads run. Guarantees and memory layout: docs/keys.md. Linux on x86-64, AArch64 or RISC-V (rv64gc),
+ * GCC 11 or Clang 12 and later (GCC 10 on x86-64), C11 or C++17 and later. Link with -ltextpoke (pkg-config: textpoke).
  *
  *     #include <textpoke.h>
  *     TEXTPOKE_KEY_DEFINE_FALSE(verbose);          // or `static TEXTPOKE_KEY_DEFINE_FALSE(verbose);`
@@ -27,8 +27,9 @@
 #ifndef TEXTPOKE_H
 #define TEXTPOKE_H
 
-#if !defined(__x86_64__) || defined(__ILP32__) || !defined(__linux__) || !defined(__GNUC__)
-#error "textpoke.h is for 64-bit x86 Linux, GCC or Clang"
+#if !defined(__LP64__) || !defined(__linux__) || !defined(__GNUC__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__ \
+    || !(defined(__x86_64__) || defined(__aarch64__) || (defined(__riscv) && defined(__riscv_compressed)))
+#error "textpoke.h is for 64-bit Linux on x86, AArch64 and RISC-V (rv64gc), GCC or Clang"
 #endif
 #if defined(__cplusplus) && __cplusplus < 201703L
 #error "textpoke.h needs C++17: -std=c++17"
@@ -258,8 +259,9 @@ static inline uint32_t textpoke_key_count(const textpoke_key *key)
  * TEXTPOKE_IMM_DEFINE(name, type, initial);   Defines a number of an integer type of 1 to 8 bytes. `static` may stand in
  *                                             front.
  * TEXTPOKE_IMM_DECLARE(name, type, initial);  Declares one that is defined elsewhere, with the same type and number.
- * textpoke_imm(name)                          The number, of its type: one MOV. An old or a new one, never a mixture; the
- *                                             new one when textpoke_imm_set has returned. No acquire load.
+ * textpoke_imm(name)                          The number, of its type: one MOV (on AArch64 and RISC-V a load). An old or a
+ *                                             new one, never a mixture; the new one when textpoke_imm_set has returned. No
+ *                                             acquire load.
  * textpoke_imm_get(name)                      The same from memory, with acquire. */
 #ifdef __cplusplus
 #define TEXTPOKE_IMM_DECLARE(name, type, initial) \
@@ -270,7 +272,7 @@ static inline uint32_t textpoke_key_count(const textpoke_key *key)
     } } }; \
     __asm__(TEXTPOKE_I_OBJECT)
 #define textpoke_imm(name) \
-    (static_cast<decltype(textpoke_detail::type_of(name))>(TEXTPOKE_I_READ(name, \
+    (static_cast<decltype(textpoke_detail::type_of(name))>(TEXTPOKE_I_READ(name, (name).value, \
         sizeof(textpoke_detail::type_of(name)) > 4, decltype(textpoke_detail::bits_of(name))::value)))
 #define textpoke_imm_get(name) \
     (static_cast<decltype(textpoke_detail::type_of(name))>(__atomic_load_n(&(name).value, __ATOMIC_ACQUIRE)))
@@ -287,7 +289,7 @@ static inline uint32_t textpoke_key_count(const textpoke_key *key)
     TEXTPOKE_I_DEFINE(textpoke_imm_key, name, 2, sizeof(type), 0, TEXTPOKE_I_BITS(type, initial)); \
     TEXTPOKE_I_SHAPE(name, type, initial)
 #define textpoke_imm(name) \
-    ((__typeof__(textpoke_type_##name))TEXTPOKE_I_READ(name, sizeof(textpoke_type_##name) > 4, \
+    ((__typeof__(textpoke_type_##name))TEXTPOKE_I_READ(name, (name).raw.value, sizeof(textpoke_type_##name) > 4, \
         (sizeof(textpoke_low_##name) - 1) | (sizeof(textpoke_high_##name) - 1) << 32))
 #define textpoke_imm_get(name) \
     ((__typeof__(textpoke_type_##name))__atomic_load_n(&(name).raw.value, __ATOMIC_ACQUIRE))
@@ -334,9 +336,77 @@ TEXTPOKE_I_ASSERT(sizeof(textpoke_key) == 64 && sizeof(textpoke_call_key) == 64,
 #define TEXTPOKE_I_BITS(type, initial) ((uint64_t)(type)(initial) & (~(uint64_t)0 >> (64 - 8 * sizeof(type))))
 #define TEXTPOKE_I_WITHIN(keys, i) ((i) + 0 * sizeof(char[(i) < sizeof(keys) / sizeof(textpoke_key) ? 1 : -1]))
 
+/* ---- Assembly of each instruction set --------------------------------------------------------------------------
+ *
+ * TEXTPOKE_I_HOOK(function)       Calls a function of the library with the object's words.
+ * TEXTPOKE_I_SITE                 A branch at label .Ltextpoke_%=; docs/keys.md has its bytes. TEXTPOKE_I_LENGTH: how long.
+ * TEXTPOKE_I_LOADED(name)         What a trampoline (777) jumps to at first (778): it loads the function from the key and
+ *                                 jumps to it, or returns zero.
+ * TEXTPOKE_I_NAMED(name)          The slot with the address of a key that is known by its name, made (if it has to be) by
+ *                                 TEXTPOKE_I_MAKE_NAMED. Not every linker makes one by itself.
+ * TEXTPOKE_I_SYMBOL, ..._NUMBER   The constraint for an address, and what a constant operand is called in the text. */
+#if defined(__x86_64__)
+#define TEXTPOKE_I_SYMBOL "i"
+#define TEXTPOKE_I_NUMBER(operand) "%c[" #operand "]"
+/* Instructions are bytes, so that they mean the same to an assembler that was told to expect Intel's syntax:
+ * lea OBJECT(%rip), %rdi; jmp *FUNCTION@GOTPCREL(%rip). */
+#define TEXTPOKE_I_HOOK(function) \
+    ".byte 0x48, 0x8d, 0x3d\n.long textpoke_object - . - 4\n" \
+    ".byte 0xff, 0x25\n.long " function "@GOTPCREL - 4\n"
+/* The padding puts the byte that changes into one aligned word with the two before it, at an even address. */
+#define TEXTPOKE_I_SITE \
+    ".p2align 1, 0x2e\n" \
+    ".p2align 3, 0x2e, 2\n" \
+    ".Ltextpoke_%=:\n" \
+    ".byte 0x0f, 0x1f, %c[jumps] * 0xc0 + (1 - %c[jumps]) * (0x44 + (773f - 772f - 2) * 64 / 3)\n" \
+    "772: jmp %l[textpoke_jumped]\n" \
+    "773:\n"
+#define TEXTPOKE_I_LENGTH "773b - .Ltextpoke_%="
+#define TEXTPOKE_I_CALL_LENGTH "5"
+/* mov KEY@GOTPCREL(%rip), %r11; mov 8(%r11), %r11; test %r11, %r11; jz 1f; jmp *%r11; 1: xor %eax, %eax; xor %edx, %edx;
+ * xorps %xmm0, %xmm0; ret. */
+#define TEXTPOKE_I_LOADED(name) \
+    "777: .byte 0xe9\n.long 778f - . - 4\n" \
+    "778: .byte 0x4c, 0x8b, 0x1d\n.long " name "@GOTPCREL - 4\n" \
+    ".byte 0x4d, 0x8b, 0x5b, 0x08, 0x4d, 0x85, 0xdb, 0x74, 0x03, 0x41, 0xff, 0xe3\n" \
+    ".byte 0x31, 0xc0, 0x31, 0xd2, 0x0f, 0x57, 0xc0, 0xc3\n"
+#define TEXTPOKE_I_NAMED(name) name "@GOTPCREL"
+#define TEXTPOKE_I_MAKE_NAMED(name)
+#else
+#define TEXTPOKE_I_LENGTH "4"
+#define TEXTPOKE_I_CALL_LENGTH "4"
+#define TEXTPOKE_I_NAMED(name) "779b - ."
+#define TEXTPOKE_I_MAKE_NAMED(name) \
+    ".pushsection textpoke_slots, \"awo?\", @progbits, textpoke_call_" name "\n" \
+    ".balign 8\n779: .quad " name "\n.popsection\n"
+#define TEXTPOKE_I_SYMBOL "S"
+#if defined(__aarch64__)
+#define TEXTPOKE_I_NUMBER(operand) "%c[" #operand "]"
+#define TEXTPOKE_I_HOOK(function) \
+    "adrp x0, textpoke_object\nadd x0, x0, :lo12:textpoke_object\nb " function "\n"
+#define TEXTPOKE_I_SITE \
+    ".if " TEXTPOKE_I_NUMBER(jumps) "\n.Ltextpoke_%=: b %l[textpoke_jumped]\n.else\n.Ltextpoke_%=: nop\n.endif\n"
+#define TEXTPOKE_I_LOADED(name) \
+    "777: b 778f\n" \
+    "778: adrp x16, :got:" name "\nldr x16, [x16, :got_lo12:" name "]\nldr x16, [x16, 8]\n" \
+    "cbz x16, 1f\nbr x16\n1: mov x0, 0\nmov x1, 0\nfmov d0, xzr\nret\n"
+#else
+#define TEXTPOKE_I_NUMBER(operand) "%[" #operand "]"
+#define TEXTPOKE_I_HOOK(function) "lla a0, textpoke_object\ntail " function "\n"
+/* Aligned while there are small instructions to do it with. */
+#define TEXTPOKE_I_SITE \
+    ".balign 4\n.option push\n.option norvc\n" \
+    ".if " TEXTPOKE_I_NUMBER(jumps) "\n.Ltextpoke_%=: jal zero, %l[textpoke_jumped]\n.else\n.Ltextpoke_%=: nop\n.endif\n" \
+    ".option pop\n"
+#define TEXTPOKE_I_LOADED(name) \
+    ".option push\n.option norvc\n777: jal zero, 778f\n.option pop\n" \
+    "778: auipc t1, %got_pcrel_hi(" name ")\nld t1, %pcrel_lo(778b)(t1)\nld t1, 8(t1)\n" \
+    "beqz t1, 1f\njr t1\n1: li a0, 0\nli a1, 0\nfmv.d.x fa0, zero\nret\n"
+#endif
+#endif
+
 /* The note and the object's words, empty tables (GNU ld wants there to be those whose ends are named), and what runs when
- * the object comes and goes; once in each program and library. Instructions are bytes, so that they mean the same to an
- * assembler that was told to expect Intel's syntax: lea OBJECT(%rip), %rdi; jmp *FUNCTION@GOTPCREL(%rip). */
+ * the object comes and goes; once in each program and library. */
 #define TEXTPOKE_I_OBJECT \
     ".ifndef textpoke_object\n" \
     ".pushsection .data.textpoke, \"awG\", @progbits, textpoke_object, comdat\n" \
@@ -361,10 +431,8 @@ TEXTPOKE_I_ASSERT(sizeof(textpoke_key) == 64 && sizeof(textpoke_call_key) == 64,
     ".ifndef textpoke_hooks\n" \
     ".pushsection .text.textpoke, \"axG\", @progbits, textpoke_hooks, comdat\n" \
     ".weak textpoke_hooks\n.hidden textpoke_hooks\n" \
-    "775: .byte 0x48, 0x8d, 0x3d\n.long textpoke_object - . - 4\n" \
-    ".byte 0xff, 0x25\n.long textpoke_object_coming@GOTPCREL - 4\n" \
-    "776: .byte 0x48, 0x8d, 0x3d\n.long textpoke_object - . - 4\n" \
-    ".byte 0xff, 0x25\n.long textpoke_object_going@GOTPCREL - 4\n" \
+    "775:\n" TEXTPOKE_I_HOOK("textpoke_object_coming") \
+    "776:\n" TEXTPOKE_I_HOOK("textpoke_object_going") \
     ".set textpoke_hooks, 775b\n" \
     ".popsection\n" \
     ".pushsection .init_array.00099, \"awG\", @init_array, textpoke_hooks, comdat\n" \
@@ -396,21 +464,14 @@ TEXTPOKE_I_ASSERT(sizeof(textpoke_key) == 64 && sizeof(textpoke_call_key) == 64,
 #define TEXTPOKE_I_DEFAULT(first) _Generic(&(first), textpoke_key_true *: 1, textpoke_key_false *: 0)
 #endif
 
-/* A branch: docs/keys.md has its bytes. The padding puts the byte that changes into one aligned word with the two before
- * it, at an even address. */
 #define TEXTPOKE_I_GOTO(key, first, position, likely) \
     __asm__ goto( \
-        ".p2align 1, 0x2e\n" \
-        ".p2align 3, 0x2e, 2\n" \
-        ".Ltextpoke_%=:\n" \
-        ".byte 0x0f, 0x1f, %c[jumps] * 0xc0 + (1 - %c[jumps]) * (0x44 + (773f - 772f - 2) * 64 / 3)\n" \
-        "772: jmp %l[textpoke_jumped]\n" \
-        "773:\n" \
-        TEXTPOKE_I_ENTRY(".Ltextpoke_%=", "%l[textpoke_jumped]", "%c[slot] - .", #likely " * 0x80", \
-            "773b - .Ltextpoke_%=", "%c[index]") \
+        TEXTPOKE_I_SITE \
+        TEXTPOKE_I_ENTRY(".Ltextpoke_%=", "%l[textpoke_jumped]", TEXTPOKE_I_NUMBER(slot) " - .", \
+            #likely " * 0x80", TEXTPOKE_I_LENGTH, TEXTPOKE_I_NUMBER(index)) \
         TEXTPOKE_I_OBJECT \
         : \
-        : [slot] "i"(TEXTPOKE_I_SLOT_OF(key)), [jumps] "i"((int)(TEXTPOKE_I_DEFAULT(first) != likely)), \
+        : [slot] TEXTPOKE_I_SYMBOL(TEXTPOKE_I_SLOT_OF(key)), [jumps] "i"((int)(TEXTPOKE_I_DEFAULT(first) != likely)), \
           [index] "i"((int)(position)) \
         : \
         : textpoke_jumped)
@@ -439,8 +500,9 @@ TEXTPOKE_I_ASSERT(sizeof(textpoke_key) == 64 && sizeof(textpoke_call_key) == 64,
 })
 #endif
 
+#if defined(__x86_64__)
 /* A MOV whose operand lies in one aligned word. */
-#define TEXTPOKE_I_READ(name, wide_, initial_) __extension__({ \
+#define TEXTPOKE_I_READ(name, place, wide_, initial_) __extension__({ \
     TEXTPOKE_I_SLOT(name) \
     uint64_t textpoke_bits; \
     __asm__ volatile( \
@@ -461,10 +523,12 @@ TEXTPOKE_I_ASSERT(sizeof(textpoke_key) == 64 && sizeof(textpoke_call_key) == 64,
         : [slot] "i"(TEXTPOKE_I_SLOT_OF(name)), [wide] "i"((int)(wide_)), [initial] "i"((uint64_t)(initial_))); \
     textpoke_bits; \
 })
+#else
+/* No instruction that holds a number may change while others execute it (AArch64), or it takes several (RISC-V). */
+#define TEXTPOKE_I_READ(name, place, wide, initial) __atomic_load_n(&(place), __ATOMIC_RELAXED)
+#endif
 
-/* The function that a call really calls, once in each program and library: JMP to what stands behind it, which loads the
- * function and jumps to it, or returns zero: mov KEY@GOTPCREL(%rip), %r11; mov 8(%r11), %r11; test %r11, %r11; jz 1f;
- * jmp *%r11; 1: xor %eax, %eax; xor %edx, %edx; xorps %xmm0, %xmm0; ret. */
+/* The function that a call really calls, once in each program and library: a jump to what stands behind it. */
 #define TEXTPOKE_I_TRAMPOLINE(name) \
     ".ifndef textpoke_call_" name "\n" \
     ".pushsection .text.textpoke_call_" name ", \"axG\", @progbits, textpoke_call_" name ", comdat\n" \
@@ -472,12 +536,10 @@ TEXTPOKE_I_ASSERT(sizeof(textpoke_key) == 64 && sizeof(textpoke_call_key) == 64,
     ".type textpoke_call_" name ", @function\n" \
     ".balign 8\n" \
     "textpoke_call_" name ":\n" \
-    "777: .byte 0xe9\n.long 778f - . - 4\n" \
-    "778: .byte 0x4c, 0x8b, 0x1d\n.long " name "@GOTPCREL - 4\n" \
-    ".byte 0x4d, 0x8b, 0x5b, 0x08, 0x4d, 0x85, 0xdb, 0x74, 0x03, 0x41, 0xff, 0xe3\n" \
-    ".byte 0x31, 0xc0, 0x31, 0xd2, 0x0f, 0x57, 0xc0, 0xc3\n" \
+    TEXTPOKE_I_LOADED(name) \
     ".size textpoke_call_" name ", . - textpoke_call_" name "\n" \
-    TEXTPOKE_I_ENTRY("textpoke_call_" name, "778b", name "@GOTPCREL", "0x41", "5", "0") \
+    TEXTPOKE_I_MAKE_NAMED(name) \
+    TEXTPOKE_I_ENTRY("textpoke_call_" name, "778b", TEXTPOKE_I_NAMED(name), "0x41", TEXTPOKE_I_CALL_LENGTH, "0") \
     ".popsection\n" \
     ".endif\n" \
     TEXTPOKE_I_OBJECT

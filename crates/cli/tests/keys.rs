@@ -206,3 +206,110 @@ fn another_user_may_neither_look_nor_flip() {
         refused(&output, 1, "not allowed");
     }
 }
+
+/// Compiles C with the header, without the library: nobody in the program changes keys.
+fn cc(dir: &Path, name: &str, source: &str, flags: &[&str]) -> Option<PathBuf> {
+    const HEADER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../capi/include");
+    const NOBODY: &str = "#include <textpoke.h>\n#include <stdio.h>\n\
+        void textpoke_object_coming(const void *object) { (void)object; }\n\
+        void textpoke_object_going(const void *object) { (void)object; }\n";
+    let (file, program) = (dir.join(name).with_extension("c"), dir.join(name));
+    fs::write(&file, format!("{NOBODY}#line 1 \"{name}.c\"\n{source}")).unwrap();
+    let output = Command::new(find("cc")?)
+        .args(["-O2", "-I", HEADER, "-o"])
+        .args([&program, &file])
+        .args(flags)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    Some(program)
+}
+
+const ARRAYS: &str = "TEXTPOKE_KEYS_DEFINE_FALSE(features, 3);\n\
+    TEXTPOKE_KEY_DEFINE_TRUE(fast);\n\
+    TEXTPOKE_KEYS_DEFINE_TRUE(levels, 2);\n";
+
+#[test]
+fn arrays_of_c_have_positions() {
+    let dir = tempfile::tempdir().unwrap();
+    let main = "int main(void) { puts(\"ready\"); fflush(stdout); while (getchar() == '\\n') {\n\
+        printf(\"%d%d%d %d %d\\n\", textpoke_unlikely_at(features, 0), textpoke_unlikely_at(features, 1),\n\
+        textpoke_likely_at(features, 2), textpoke_likely(fast), textpoke_likely_at(levels, 1)); fflush(stdout); } }";
+    let Some(program) = cc(dir.path(), "arrays", &format!("{ARRAYS}{main}"), &[]) else { return };
+    let mut target = Target::start(&mut Command::new(program));
+    let list = said(&keys(&target, &[]));
+    let names: Vec<&str> = list.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(names, ["fast", "features[0]", "features[1]", "features[2]", "levels[0]", "levels[1]"], "{list}");
+    said(&keys(&target, &["enable", "features[2]"]));
+    said(&keys(&target, &["disable", "levels[1]", "fast"]));
+    assert_eq!(look(&mut target), "001 0 0");
+    let (well, text) = target.finish();
+    assert!(well, "{text}");
+}
+
+/// The keys are in a library, the sites in it and in a program for a fixed address, which has a copy of what it uses.
+#[test]
+fn of_copied_keys_the_copies_are_shown_and_flipped() {
+    let dir = tempfile::tempdir().unwrap();
+    let more = "TEXTPOKE_KEY_DEFINE_FALSE(own);\nint in_library(void) { return 100 * textpoke_unlikely_at(features, 1)\n\
+        + 10 * textpoke_unlikely(fast) + textpoke_likely(own); }";
+    let Some(library) = cc(dir.path(), "libcopied.so", &format!("{ARRAYS}{more}"), &["-fPIC", "-shared"]) else {
+        return;
+    };
+    let declared = "TEXTPOKE_KEYS_DECLARE_FALSE(features, 3); TEXTPOKE_KEY_DECLARE_TRUE(fast); int in_library(void);\n";
+    let main = "int main(void) { puts(\"ready\"); fflush(stdout); while (getchar() == '\\n') {\n\
+        printf(\"%d%d %d %03d\\n\", textpoke_unlikely_at(features, 0), textpoke_unlikely_at(features, 2),\n\
+        textpoke_likely(fast), in_library()); fflush(stdout); } }";
+    let flags = ["-fno-pie", "-no-pie", library.to_str().unwrap(), &format!("-Wl,-rpath,{}", dir.path().display())];
+    let program = cc(dir.path(), "copying", &format!("{declared}{main}"), &flags).unwrap();
+    let mut target = Target::start(&mut Command::new(program));
+    let list: serde_json::Value = serde_json::from_str(&said(&keys(&target, &["--json"]))).unwrap();
+    assert_eq!(list["faults"].as_array().unwrap().len(), 0, "{list}");
+    let one = |key: &serde_json::Value| {
+        let (name, index) = (key["name"].as_str().unwrap(), key["index"].as_u64().map(|i| format!("[{i}]")));
+        (format!("{name}{}", index.unwrap_or_default()), key["sites"].as_array().unwrap().len())
+    };
+    let mut all: Vec<(String, usize)> = list["keys"].as_array().unwrap().iter().map(one).collect();
+    all.sort();
+    let wants = [("fast", 2), ("features[0]", 1), ("features[1]", 1), ("features[2]", 1), ("levels[0]", 0)];
+    let wants = wants.iter().chain(&[("levels[1]", 0), ("own", 1)]).map(|&(name, sites)| (name.to_owned(), sites));
+    assert_eq!(all, wants.collect::<Vec<_>>());
+    assert_eq!(look(&mut target), "00 1 010");
+    said(&keys(&target, &["enable", "features[*]", "own"]));
+    assert_eq!(look(&mut target), "11 1 111");
+    said(&keys(&target, &["disable", "fast"]));
+    assert_eq!(look(&mut target), "11 0 101");
+    let (well, text) = target.finish();
+    assert!(well, "{text}");
+}
+
+/// A key whose branches are in another object, and one that has none.
+#[test]
+fn a_key_in_an_object_without_sites_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = "enum Nobody {}\ntextpoke_keys::static_key! { in Nobody;\n\
+        #[unsafe(no_mangle)] pub static LONELY: bool = false;\n\
+        #[unsafe(no_mangle)] pub static UNUSED: bool = true;\n}";
+    let file = dir.path().join("lonely.rs");
+    fs::write(&file, source).unwrap();
+    let library = dir.path().join("liblonely.so");
+    rustc(file.to_str().unwrap(), &library, &["--crate-type=cdylib"]);
+    let main = "TEXTPOKE_KEY_DECLARE_FALSE(LONELY); int main(void) { puts(\"ready\"); fflush(stdout);\n\
+        while (getchar() == '\\n') { printf(\"%d\\n\", textpoke_unlikely(LONELY)); fflush(stdout); } }";
+    let flags = ["-fPIC", library.to_str().unwrap(), &format!("-Wl,-rpath,{}", dir.path().display())];
+    let Some(program) = cc(dir.path(), "elsewhere", main, &flags) else { return };
+    let mut target = Target::start(&mut Command::new(program));
+    let list = said(&keys(&target, &[]));
+    let line = |name: &str| list.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+    assert!(
+        line("lonely::LONELY").contains("off        1  ") && line("lonely::LONELY").ends_with("lonely.rs:2"),
+        "{list}"
+    );
+    assert!(line("lonely::UNUSED").contains("on         0  "), "{list}");
+    assert_eq!(look(&mut target), "0");
+    assert!(said(&keys(&target, &["enable", "LONELY"])).contains("off -> on"));
+    assert!(said(&keys(&target, &["disable", "UNUSED"])).contains("on -> off"));
+    assert_eq!(look(&mut target), "1");
+    let (well, text) = target.finish();
+    assert!(well, "{text}");
+}

@@ -1,6 +1,7 @@
 //! Which protocol a site gets, or why it gets none.
 
 use crate::isa::Isa;
+use crate::plan::{Plan, PlanError};
 use crate::protocol::Kind;
 use crate::refusal::Refusal;
 use crate::site::Site;
@@ -104,6 +105,23 @@ fn by_words<I: Isa>(c: &Choice<'_>, site: &Site) -> Result<Kind, Refusal> {
     }
 }
 
+/// The protocol for a whole batch: the one that asks least of the other threads among those that can change every site.
+/// `park`: whether everybody else can be parked. The last error tells why there is none.
+pub fn for_all<I: Isa>(plan: Plan<'_, I>, park: bool) -> Result<Kind, PlanError> {
+    const BYTES: &[Kind] = &[Kind::Breakpoint, Kind::Displace, Kind::Pair];
+    const WORDS: &[Kind] =
+        &[Kind::Word, Kind::PreparedPair, Kind::Displace, Kind::Pair, Kind::Plant, Kind::Park, Kind::ParkTwice];
+    let mut error = PlanError::Empty;
+    for &kind in if I::TRAP.len() == 1 { BYTES } else { WORDS } {
+        match plan.suits(kind) {
+            _ if kind.parks() && !park => {}
+            Ok(_) => return Ok(kind),
+            Err(other) => error = other,
+        }
+    }
+    Err(error)
+}
+
 /// Whether `len` bytes at `addr` lie in one naturally aligned 8-byte word.
 pub const fn one_word(addr: u64, len: usize) -> bool {
     addr % 8 + len as u64 <= 8
@@ -158,6 +176,22 @@ mod tests {
         assert_eq!(pick(Choice { traps: false, park: true, ..base() }), Ok(Kind::Park));
         let pair = Choice { old: ENTRY, inner: 0b1_0010, new_inner: 2, copy: 9, new: ADD, stand_in: 9, ..base() };
         assert_eq!(pick(pair), Ok(Kind::Pair));
+    }
+
+    #[test]
+    fn a_batch_gets_what_suits_all_of_it() {
+        let a64 = |sites: &[Site], park| for_all(Plan::<Aarch64>::new(sites).unwrap(), park);
+        let nop = crate::isa::aarch64::NOP;
+        let branch = |addr| Site::single(addr, &nop, &crate::isa::aarch64::b(addr, 0x8000).unwrap()).unwrap();
+        let mov = Site::single(0x2000, &nop, &0xaa1e_03e9_u32.to_le_bytes()).unwrap();
+        assert_eq!(a64(&[branch(0x1000), branch(0x1004)], false), Ok(Kind::Word));
+        assert_eq!(a64(&[branch(0x1000), mov], true), Ok(Kind::Park));
+        assert_eq!(a64(&[branch(0x1000), mov], false), Err(PlanError::NotLive(1)));
+        let x86 = |site: Site| for_all(Plan::<X86_64>::new(&[site]).unwrap(), true);
+        let single = Site::single(0x1000, NOP5, JMP).unwrap();
+        assert_eq!(x86(single), Ok(Kind::Breakpoint));
+        assert_eq!(x86(Site { inner: 2, copy: 9, ..single }), Ok(Kind::Displace));
+        assert_eq!(x86(Site { inner: 2, ..single }), Err(PlanError::NoCopy(0)));
     }
 
     #[test]

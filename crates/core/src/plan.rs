@@ -31,7 +31,8 @@ pub enum PlanError {
     TooMany,
     /// Length 0 or above [`MAX_SITE`], or the end wraps around.
     Length(usize),
-    /// Shorter than the trap instruction or than a short jump, or not aligned as the instruction set or protocol demands.
+    /// Shorter than the trap instruction or the short jump that the protocol stores, or not aligned as the instruction set
+    /// or protocol demands.
     Shape(usize),
     /// Not behind the site before it.
     Order(usize),
@@ -85,7 +86,7 @@ impl<'a, I: Isa> Plan<'a, I> {
             if len == 0 || len > MAX_SITE || site.addr.checked_add(len as u64).is_none() {
                 return Err(PlanError::Length(i));
             }
-            if len < I::TRAP.len() || !site.addr.is_multiple_of(I::ALIGN) {
+            if !site.addr.is_multiple_of(I::ALIGN) || !len.is_multiple_of(I::ALIGN as usize) {
                 return Err(PlanError::Shape(i));
             }
             if i > 0 && site.addr < end {
@@ -113,6 +114,9 @@ impl<'a, I: Isa> Plan<'a, I> {
             let old = site.copy != 0 || (site.inner == 0 && I::decode(site.addr, &site.old[..site.len()]).is_some());
             if site.inner != 0 && site.copy == 0 {
                 return Err(PlanError::NoCopy(i));
+            }
+            if site.len() < I::TRAP.len() {
+                return Err(PlanError::Shape(i));
             }
             if !new || !old {
                 return Err(PlanError::NotEmulated(i));
@@ -173,7 +177,10 @@ impl Kind {
         let untrap = one_byte || I::live(site.addr, I::TRAP, &new[..head]);
         let by_trap = trap_at(old, 0) && untrap;
         let inner_traps = || (1..site.len()).filter(|i| site.inner >> i & 1 == 1).all(|i| trap_at(old, i));
+        // A thread that stands behind the head must not find the second half of a trap there.
+        let under_head = (1..I::TRAP.len()).any(|i| (site.inner | site.new_inner) >> i & 1 == 1);
         match self {
+            _ if self.traps() && under_head => Err(PlanError::NotLive),
             Self::Breakpoint | Self::ShortJump | Self::Park | Self::NmiAssist if !single => Err(PlanError::Several),
             Self::Word if !single => Err(PlanError::Several),
             Self::Word if I::TRAP.len() > 1 && !I::live(site.addr, old, new) => Err(PlanError::NotLive),
@@ -225,7 +232,7 @@ impl<'a, I: Isa> Suited<'a, I> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::isa::{Aarch64, X86_64};
+    use crate::isa::{Aarch64, Riscv64, X86_64};
 
     const NOP5: [u8; 5] = [0x0f, 0x1f, 0x44, 0, 0];
     const JMP: [u8; 5] = [0xe9, 0, 1, 0, 0];
@@ -263,6 +270,27 @@ mod tests {
 
     fn word(old: u32, new: u32) -> Site {
         Site::single(0x1000, &old.to_le_bytes(), &new.to_le_bytes()).unwrap()
+    }
+
+    #[test]
+    fn no_boundary_may_lie_under_the_trap_of_the_head() {
+        // Two C.NOPs and another instruction become AUIPC and JALR.
+        let old = [1, 0, 1, 0, 0x13, 0, 0, 0];
+        let new = [0x97, 2, 0, 0, 0xe7, 0x82, 2, 0];
+        let site = Site { new_inner: 16, copy: 9, stand_in: 9, ..Site::single(0x1000, &old, &new).unwrap() };
+        let suits = |site: Site| Plan::<Riscv64>::new(&[site]).unwrap().suits(Kind::ParkTwice).err();
+        assert_eq!(suits(Site { inner: 0b1_0100, ..site }), Some(PlanError::NotLive(0)));
+        assert_eq!(suits(Site { inner: 0b1_0000, ..site }), None);
+    }
+
+    #[test]
+    fn two_bytes_change_where_no_trap_is_stored() {
+        let site = Site::single(0x1002, &[1, 0], &[0x01, 0xa8]).unwrap();
+        let suits = |kind| Plan::<Riscv64>::new(&[site]).unwrap().suits(kind).err();
+        assert_eq!((suits(Kind::Word), suits(Kind::Park)), (None, None));
+        assert_eq!(suits(Kind::Breakpoint), Some(PlanError::Shape(0)));
+        let odd = Site::single(0x1002, &[1, 0, 1], &[1, 0, 2]).unwrap();
+        assert_eq!(Plan::<Riscv64>::new(&[odd]).err(), Some(PlanError::Shape(0)));
     }
 
     const A64_NOP: u32 = 0xd503_201f;

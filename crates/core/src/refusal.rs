@@ -23,6 +23,8 @@ pub enum Refusal {
     OldNotEmulated,
     /// Several old instructions stand there and no relocated copy of them was given.
     NoCopy,
+    /// A call inside the site returns to inside of it, and return addresses are not looked for.
+    ReturnInside,
     /// A planted CALL would overwrite the red zone of a leaf function (System V ABI x86-64, 3.2.2).
     RedZone,
     /// A thread blocks the trap signal: the trap would kill the process.
@@ -63,6 +65,9 @@ impl fmt::Display for Refusal {
             Self::NewNotEmulated => f.write_str("no trap handler can act as the new instruction"),
             Self::OldNotEmulated => f.write_str("no trap handler can act as the old instruction"),
             Self::NoCopy => f.write_str("several old instructions and no copy of them for late threads"),
+            Self::ReturnInside => {
+                f.write_str("a call in the site returns to inside of it: let it be the last instruction")
+            }
             Self::RedZone => f.write_str("a call here would overwrite the red zone"),
             Self::TrapBlocked => f.write_str("a thread blocks SIGTRAP"),
             Self::Straddles => f.write_str("the site does not lie in one aligned 8-byte word"),

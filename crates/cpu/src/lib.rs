@@ -19,11 +19,11 @@ pub mod errata;
 #[cfg_attr(target_arch = "riscv64", path = "riscv64.rs")]
 mod arch;
 
-pub use arch::{documents_word_store, maintain_each, serialize, timestamp};
 #[cfg(target_arch = "aarch64")]
 pub use arch::{CacheType, maintain_always};
 #[cfg(target_arch = "x86_64")]
 pub use arch::{Vendor, vendor};
+pub use arch::{documents_word_store, maintain_each, serialize, timestamp};
 
 /// Makes stores to `len` bytes of code from `start` on visible to instruction fetch, as [`maintain_each`] does for several
 /// ranges.

@@ -1,5 +1,7 @@
 //! The branch on a key.
 //!
+//! On AArch64 and RISC-V it is one instruction of four bytes, a NOP or a jump. On x86-64:
+//!
 //! ```text
 //!                off (8 or 5 bytes)                  on
 //! JMP rel32      0f 1f 84 | e9 d d d d               0f 1f c0 | e9 d d d d
@@ -39,14 +41,8 @@ macro_rules! __branch {
             #[allow(unsafe_code, reason = "a site is an instruction")]
             unsafe {
                 ::core::arch::asm!(
-                    // The byte that changes is in one aligned word with the two before it, at an even address, by a
-                    // prefix of the NOP where necessary, so that there is still one NOP.
-                    ".p2align 1, 0x2e",
-                    ".p2align 3, 0x2e, 2",
-                    "771: .byte 0x0f, 0x1f, {jumps} * 0xc0 + (1 - {jumps}) * (0x44 + (773f - 772f - 2) * 64 / 3)",
-                    "772: jmp {to}",
-                    "773:",
-                    $crate::__entry!("{to}", "{flags}", "773b - 771b", "{index}"),
+                    $crate::__branch_site!(),
+                    $crate::__entry!("{to}", "{flags}", $crate::__branch_length!(), "{index}"),
                     $($shared,)*
                     to = label { break 'textpoke !$likely },
                     jumps = const ($default != $likely) as u8,

@@ -14,25 +14,38 @@ pub trait Argument: Copy {
 
 /// What a static call can return; without a function it is zero.
 pub trait Returned {
-    /// From RAX.
-    fn from_register(rax: u64) -> Self;
+    /// From the first result register.
+    fn from_register(result: u64) -> Self;
 }
 
 macro_rules! integers {
+    ($($number:ty),*) => {$(
+        impl Returned for $number {
+            fn from_register(result: u64) -> Self {
+                result as $number
+            }
+        }
+    )*};
+}
+integers!(u8, u16, u32, u64, usize, i8, i16, i32, i64, isize);
+
+macro_rules! arguments {
     ($($number:ty),*) => {$(
         impl Argument for $number {
             fn to_register(self) -> u64 {
                 self as u64
             }
         }
-        impl Returned for $number {
-            fn from_register(rax: u64) -> Self {
-                rax as $number
-            }
-        }
     )*};
 }
-integers!(u8, u16, u32, u64, usize, i8, i16, i32, i64, isize);
+arguments!(u8, u16, u64, usize, i8, i16, i32, i64, isize);
+
+impl Argument for u32 {
+    fn to_register(self) -> u64 {
+        // RISC-V's convention has all numbers of 32 bits sign-extended, and the others do not look.
+        self as i32 as u64
+    }
+}
 
 impl Argument for bool {
     fn to_register(self) -> u64 {
@@ -41,8 +54,8 @@ impl Argument for bool {
 }
 
 impl Returned for bool {
-    fn from_register(rax: u64) -> Self {
-        rax & 1 != 0
+    fn from_register(result: u64) -> Self {
+        result & 1 != 0
     }
 }
 
@@ -63,14 +76,14 @@ impl<T> Argument for *mut T {
 }
 
 impl<T> Returned for *const T {
-    fn from_register(rax: u64) -> Self {
-        core::ptr::with_exposed_provenance(rax as usize)
+    fn from_register(result: u64) -> Self {
+        core::ptr::with_exposed_provenance(result as usize)
     }
 }
 
 impl<T> Returned for *mut T {
-    fn from_register(rax: u64) -> Self {
-        core::ptr::with_exposed_provenance_mut(rax as usize)
+    fn from_register(result: u64) -> Self {
+        core::ptr::with_exposed_provenance_mut(result as usize)
     }
 }
 
@@ -153,8 +166,8 @@ impl<F: Signature, M> StaticCall<F, M> {
     }
 
     #[doc(hidden)]
-    pub fn __result(&self, rax: u64) -> F::Result {
-        F::Result::from_register(rax)
+    pub fn __result(&self, result: u64) -> F::Result {
+        F::Result::from_register(result)
     }
 }
 
@@ -194,9 +207,19 @@ pub trait Trampoline {
 /// ```
 #[macro_export]
 macro_rules! static_call {
-    (in $machine:ty; $($(#[$meta:meta])* $vis:vis static $name:ident: $type:ty = $function:ident);* $(;)?) => {$(
-        $crate::__static_call!([$(#[$meta])*] [$vis] $name [$type] $function $machine);
-    )*};
+    (in $machine:ty; $($calls:tt)*) => {
+        $crate::__static_calls! { () $machine; $($calls)* }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __static_calls {
+    (($($hooks:tt)*) $machine:ty;
+        $($(#[$meta:meta])* $vis:vis static $name:ident: $type:ty = $function:ident);* $(;)?) => {
+        $($crate::__static_call!([$(#[$meta])*] [$vis] $name [$type] $function $machine);)*
+        $crate::__object!($($hooks)*);
+    };
 }
 
 #[doc(hidden)]
@@ -210,16 +233,7 @@ macro_rules! __static_call {
             #[allow(unsafe_code, reason = "no compiler may use a register here")]
             #[unsafe(naked)]
             extern "C" fn trampoline() {
-                ::core::arch::naked_asm!(
-                    "mov r11, [rip + {key}@GOTPCREL]",
-                    "mov r11, [r11 + 8]",
-                    "test r11, r11",
-                    "jz 2f",
-                    "jmp r11",
-                    "2: xor eax, eax",
-                    "ret",
-                    key = sym $name,
-                )
+                $crate::__trampoline!($name)
             }
         }
         $($meta)*
@@ -251,33 +265,19 @@ macro_rules! __call {
     };
     (@ ($($shared:expr),*), ($($operands:tt)*), [$key:path] [$type:ty] ($($argument:expr,)*)) => {{
         let registers = $key.__registers(($($argument,)*));
-        let rax: u64;
+        let result: u64;
         // SAFETY: what is called has this signature, and clobbers what its convention lets it. The stack is aligned and
         // nothing is in use below the stack pointer, since the option `nostack` is not given.
         #[allow(unsafe_code, reason = "a site is an instruction")]
         unsafe {
-            ::core::arch::asm!(
-                ".p2align 3, 0x2e, 4",
-                "771: .byte 0xe8",
-                ".long {trampoline} - . - 4",
-                "773:",
-                $crate::__entry!("{trampoline}", "{flags}", "5", "0"),
-                $($shared,)*
+            $crate::__call_site!(registers, result, ($($shared),*), (
                 trampoline = sym <$type as $crate::__call::Trampoline>::trampoline,
                 flags = const $crate::__call::zero_of(&$key),
                 k = sym $key,
                 $($operands)*
-                inlateout("rdi") registers[0] => _,
-                inlateout("rsi") registers[1] => _,
-                inlateout("rdx") registers[2] => _,
-                inlateout("rcx") registers[3] => _,
-                inlateout("r8") registers[4] => _,
-                inlateout("r9") registers[5] => _,
-                lateout("rax") rax,
-                clobber_abi("C"),
-            )
+            ))
         };
-        $key.__result(rax)
+        $key.__result(result)
     }};
 }
 

@@ -1,15 +1,16 @@
 //! Flipping one key in one's own text: what the machine of a kernel is made of.
 
-use textpoke_core::isa::X86_64;
 use textpoke_core::{Plan, PlanError, Refusal, Site};
 
 use crate::abi::{Entry, Key};
-use crate::form::{self, How, MAX_LEN};
+use crate::form::{Forms, How, MAX_LEN};
 
 /// Who changes text.
 pub trait Text {
     /// Why it did not.
     type Error;
+    /// The instruction set.
+    type Isa: Forms;
 
     /// How its protocol changes a site.
     const HOW: How;
@@ -19,7 +20,7 @@ pub trait Text {
 
     /// Makes all sites of the plan what they shall be, or leaves them all as they are. When it returns, every CPU executes
     /// the new code.
-    fn patch(&mut self, plan: Plan<'_, X86_64>) -> Result<(), Self::Error>;
+    fn patch(&mut self, plan: Plan<'_, Self::Isa>) -> Result<(), Self::Error>;
 }
 
 /// Why a key was not flipped; every site is as it was.
@@ -56,7 +57,7 @@ pub fn flip<M: Text>(
         let now = &mut now[..usize::from(entry.len).min(MAX_LEN)];
         machine.read(entry.code, now).map_err(Error::Machine)?;
         let refused = |refusal| Error::Refused(entry.code, refusal);
-        if let Some(site) = form::change(&entry, now, value.addr() as u64, M::HOW).map_err(refused)? {
+        if let Some(site) = M::Isa::change(&entry, now, value.addr() as u64, M::HOW).map_err(refused)? {
             *buffer.get_mut(count).ok_or(Error::TooMany)? = site;
             count += 1;
         }

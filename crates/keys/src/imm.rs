@@ -69,6 +69,12 @@ impl<T: Immediate, const INITIAL: u64, M> StaticImm<T, INITIAL, M> {
     pub fn __of(&self, bits: u64) -> T {
         T::from_bits(bits)
     }
+
+    /// What the macro reads where no instruction can hold it.
+    #[doc(hidden)]
+    pub fn __load(&self) -> T {
+        T::from_bits(self.key.value.load(Ordering::Relaxed).addr() as u64)
+    }
 }
 
 impl<T: Immediate, const INITIAL: u64, M> core::fmt::Debug for StaticImm<T, INITIAL, M> {
@@ -91,9 +97,19 @@ pub const fn is_wide<T, const INITIAL: u64, M>(_: &StaticImm<T, INITIAL, M>) -> 
 /// `i64`.
 #[macro_export]
 macro_rules! static_imm {
-    (in $machine:ty; $($(#[$meta:meta])* $vis:vis static $name:ident: $type:ty = $initial:expr);* $(;)?) => {$(
-        $crate::__static_imm!([$(#[$meta])*] [$vis] $name $type, $initial, $machine);
-    )*};
+    (in $machine:ty; $($values:tt)*) => {
+        $crate::__static_imms! { () $machine; $($values)* }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __static_imms {
+    (($($hooks:tt)*) $machine:ty;
+        $($(#[$meta:meta])* $vis:vis static $name:ident: $type:ty = $initial:expr);* $(;)?) => {
+        $($crate::__static_imm!([$(#[$meta])*] [$vis] $name $type, $initial, $machine);)*
+        $crate::__object!($($hooks)*);
+    };
 }
 
 #[doc(hidden)]
@@ -120,36 +136,9 @@ macro_rules! __imm {
     (($coming:path, $going:path), $key:path) => {
         $crate::__imm!(@ ($crate::__note!(), $crate::__hooks!()), (coming = sym $coming, going = sym $going,), $key)
     };
-    (@ ($($shared:expr),*), ($($operands:tt)*), $key:path) => {{
-        let bits: u64;
-        // SAFETY: the site loads a number to RAX and does nothing else.
-        #[allow(unsafe_code, reason = "a site is an instruction")]
-        unsafe {
-            ::core::arch::asm!(
-                ".if {wide}",
-                // The eight bytes of the number are one aligned word: a NOP of six bytes, two of opcode.
-                ".p2align 3, 0x2e",
-                ".byte 0x66, 0x0f, 0x1f, 0x44, 0, 0",
-                "771: movabs rax, {initial}",
-                ".else",
-                // The instruction is in one aligned word.
-                ".p2align 3, 0x2e, 4",
-                "771: .byte 0xb8",
-                ".long {initial}",
-                ".endif",
-                "773:",
-                $crate::__entry!("771b", "2", "773b - 771b", "0"),
-                $($shared,)*
-                wide = const $crate::__is_wide(&$key),
-                initial = const $crate::__initial_of(&$key),
-                k = sym $key,
-                $($operands)*
-                out("rax") bits,
-                options(nomem, nostack, preserves_flags),
-            )
-        };
-        $key.__of(bits)
-    }};
+    (@ ($($shared:expr),*), ($($operands:tt)*), $key:path) => {
+        $crate::__read!($key, ($($shared),*), ($($operands)*))
+    };
 }
 
 /// Reads an immediate value, for a kernel or wherever no library looks after the tables.

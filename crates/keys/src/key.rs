@@ -152,8 +152,18 @@ pub const fn default_in<const DEFAULT: bool, M, const N: usize>(_: &[StaticKey<D
 /// ```
 #[macro_export]
 macro_rules! static_key {
-    (in $machine:ty; $($(#[$meta:meta])* $vis:vis static $name:ident: $type:tt = $default:literal);* $(;)?) => {
+    (in $machine:ty; $($keys:tt)*) => {
+        $crate::__static_key! { () $machine; $($keys)* }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __static_key {
+    (($($hooks:tt)*) $machine:ty;
+        $($(#[$meta:meta])* $vis:vis static $name:ident: $type:tt = $default:literal);* $(;)?) => {
         $($crate::__key!($type [$(#[$meta])*] [$vis] $name $default $machine);)*
+        $crate::__object!($($hooks)*);
     };
 }
 

@@ -4,10 +4,17 @@
 //!
 //! `docs/keys.md` is the page about the memory layout, which C, Rust and `textpoke keys` share.
 //!
+//! What differs between instruction sets is a type each in [`form`], which compiles everywhere, and the texts of the
+//! assembly in `arch/`.
+//!
 //! Reading order: [`abi`], [`form`], the macros in `branch.rs`, [`key`], [`change`], then [`find`] and [`flip`].
 #![no_std]
 
 pub mod abi;
+#[cfg_attr(target_arch = "x86_64", path = "arch/x86_64.rs")]
+#[cfg_attr(target_arch = "aarch64", path = "arch/aarch64.rs")]
+#[cfg_attr(target_arch = "riscv64", path = "arch/riscv64.rs")]
+mod arch;
 mod branch;
 mod call;
 pub mod change;

@@ -8,13 +8,14 @@
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __entry {
-    ($target:literal, $kind:literal, $len:literal, $index:literal) => {
+    ($target:literal, $kind:literal, $len:expr, $index:literal) => {
         concat!(
             ".ifndef textpoke_count\n.set textpoke_count, 0\n.endif\n",
             ".set textpoke_count, textpoke_count + 1\n",
             ".altmacro\n",
             ".macro textpoke_entry n\n",
             ".set .Ltextpoke_\\n, 771b\n",
+            $crate::__slot!(made),
             ".pushsection textpoke_sites, \"ao?\", @progbits, .Ltextpoke_\\n\n",
             ".endm\n",
             "textpoke_entry %textpoke_count\n",
@@ -25,7 +26,9 @@ macro_rules! __entry {
             ".long ",
             $target,
             " - .\n",
-            ".long {k}@GOTPCREL\n",
+            ".long ",
+            $crate::__slot!(seen),
+            "\n",
             ".byte ",
             $kind,
             ", ",
@@ -80,10 +83,7 @@ macro_rules! __hooks {
             ".ifndef textpoke_hooks\n",
             ".pushsection .text.textpoke, \"axG\", @progbits, textpoke_hooks, comdat\n",
             ".weak textpoke_hooks\n.hidden textpoke_hooks\n",
-            "775: lea rdi, [rip + textpoke_object]\n",
-            "jmp [rip + {coming}@GOTPCREL]\n",
-            "776: lea rdi, [rip + textpoke_object]\n",
-            "jmp [rip + {going}@GOTPCREL]\n",
+            $crate::__hooks_code!(),
             ".set textpoke_hooks, 775b\n",
             ".popsection\n",
             ".pushsection .init_array.00099, \"awG\", @init_array, textpoke_hooks, comdat\n",
@@ -92,5 +92,32 @@ macro_rules! __hooks {
             ".balign 8\n.quad 776b\n.popsection\n",
             ".endif\n",
         )
+    };
+}
+
+/// What an object has that defines keys, whether or not it has sites: the note, by which the keys are found, and what runs
+/// when it comes and goes. Wherever items can stand.
+///
+/// Assembly by itself can only stand outside of functions, so that it is the end of a function that nobody calls; the
+/// linker drops that, where it drops sections, and keeps the note.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __object {
+    () => {
+        $crate::__object!(@ ($crate::__note!()), ());
+    };
+    ($coming:path, $going:path) => {
+        $crate::__object!(@ ($crate::__note!(), $crate::__hooks!()), (coming = sym $coming, going = sym $going,));
+    };
+    (@ ($($shared:expr),*), ($($operands:tt)*)) => {
+        #[allow(unsafe_code, reason = "a note is assembly")]
+        const _: () = {
+            #[used]
+            static NOTED: extern "C" fn() = noted;
+            #[unsafe(naked)]
+            extern "C" fn noted() {
+                ::core::arch::naked_asm!("ret", $($shared,)* $($operands)*)
+            }
+        };
     };
 }

@@ -13,7 +13,7 @@
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::SeqCst};
 use std::boxed::Box;
 
-use crate::signal::{Action, CODE_INT3, Handler, Info, SA_NODEFER, SA_RESETHAND, SA_RESTART, SA_SIGINFO};
+use crate::signal::{Action, CODE_TRAP, Handler, Info, SA_NODEFER, SA_RESETHAND, SA_RESTART, SA_SIGINFO};
 use crate::signal::{SIG_DFL, SIG_IGN, SIGTRAP, bit};
 use crate::sys;
 use crate::sys::Result;
@@ -131,7 +131,7 @@ unsafe extern "C" fn on_sigtrap(sig: i32, info: *mut Info, context: *mut UContex
 /// # Safety
 /// The arguments must be those of the calling thread's innermost signal frame.
 unsafe fn pass_on(sig: i32, info: &mut Info, context: &mut UContext) {
-    if info.code != CODE_INT3 {
+    if info.code != CODE_TRAP {
         // SAFETY: the caller's duty.
         unsafe { on_coalesced_trap(own(), context) };
     }

@@ -5,47 +5,37 @@
 //! are trapped when this is called and cores have synchronised, so nobody gets there anew: each thread needs to be seen
 //! outside once. Threads that are created later start elsewhere.
 //!
-//! A thread that sleeps is read through /proc and not disturbed. One that runs gets a signal, whose handler looks at the
-//! thread itself. That signal is not SIGTRAP: of two pending SIGTRAPs the kernel drops one, and it might drop a trap.
+//! A thread that sleeps is read through /proc and not disturbed. One that runs gets a signal ([`crate::pager`]), whose
+//! handler looks at the thread itself. Where /proc shows an emulator's threads instead of ours, all get the signal.
 //!
 //! Stacks are searched for what can save such a PC: anything that looks like a signal frame's registers, and return
-//! addresses where the old instruction before the boundary is a CALL. Not every equal number counts, because handlers
+//! addresses where the instruction before the boundary is a call. Not every equal number counts, because handlers
 //! leave PCs lying about in stack slots that nobody clears. Frames of signals that switched to an alternate stack lead
 //! on to the stack they interrupted. Stacks of coroutines that no thread runs are not known to anybody and not searched.
 
-use core::sync::atomic::{AtomicI32, AtomicU64, Ordering::SeqCst};
+use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::vec::Vec;
 
 use textpoke_core::trap::{Resolution, resolve};
-use textpoke_core::{Cause, Site};
+use textpoke_core::{Cause, Direction, Site};
 
-use crate::handler::{self, published};
+use crate::arch::{Frames, Host, is_call};
+use crate::handler::published;
 use crate::maps;
-use crate::signal::{Action, CODE_QUEUE, Info, SIG_DFL};
+use crate::pager::{Pager, Task};
 use crate::sys::{self, Errno};
 use crate::threads::{Place, Tasks};
-use crate::ucontext::{UContext, USER_SEGMENTS};
+use crate::ucontext::UContext;
 
 /// How long to wait for all threads, in nanoseconds.
 const PATIENCE: u64 = 2_000_000_000;
 
-/// How many threads are asked at once.
-const SLOTS: usize = 64;
-
-/// Upper half of the data that comes with a request; below are 24 bits of its number and 8 of the slot for the answer.
-const MAGIC: u64 = 0x7470_6f6b << 32;
-
-/// The number of the request in flight, 0 for none.
-static ASKED: AtomicU64 = AtomicU64::new(0);
-/// For each slot the number of the last answered request, times 4, plus an [`Answer`].
-static ANSWERED: [AtomicU64; SLOTS] = [const { AtomicU64::new(0) }; SLOTS];
-/// Address and length of the stacks that may be searched: an array of `(start, end)`.
+/// Address and number of the stacks that may be searched, an array of `(start, end)`, and of the sites. They stay as long
+/// as a request is in flight.
 static STACKS: AtomicU64 = AtomicU64::new(0);
 static STACKS_LEN: AtomicU64 = AtomicU64::new(0);
-/// The signal that is in use, 0 for none.
-static BORROWED: AtomicI32 = AtomicI32::new(0);
-/// Numbers are not used again for a long time, so that an answer that comes too late is not taken for another one's.
-static NUMBERS: AtomicU64 = AtomicU64::new(0);
+static SITES: AtomicU64 = AtomicU64::new(0);
+static SITES_LEN: AtomicU64 = AtomicU64::new(0);
 
 /// What a look at a thread tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,29 +49,34 @@ enum Answer {
 }
 
 /// Mappings that may be stacks, as `(start, end)`, ascending.
-pub(crate) type Stacks = Vec<(u64, u64)>;
+type Stacks = Vec<(u64, u64)>;
 
-/// Waits. `keep` receives what handlers may still be reading until the table has been retired.
-pub(crate) fn await_none_inside(sites: &[Site], keep: &mut Vec<Stacks>) -> Result<(), Cause> {
-    if sites.iter().all(|site| site.inner == 0) {
-        return Ok(());
+/// Waits. Returns with an error also whether somebody may still look at the sites then.
+pub(crate) fn await_none_inside(sites: &[Site]) -> (Result<(), Cause>, bool) {
+    if sites.iter().all(|site| site.inner | site.new_inner == 0) {
+        return (Ok(()), true);
     }
-    let mut pager = None;
-    let result = watch(sites, keep, &mut pager);
-    if let Some(pager) = pager {
+    let mut asking = Asking { pager: None, left: true };
+    let result = watch(sites, &mut asking);
+    if let Some(pager) = asking.pager {
         pager.release();
     }
-    result
+    (result, asking.left)
 }
 
-fn watch(sites: &[Site], keep: &mut Vec<Stacks>, pager: &mut Option<Pager>) -> Result<(), Cause> {
+/// The signal, borrowed when the first thread runs.
+struct Asking {
+    pager: Option<Pager>,
+    /// Whether everybody who looked at something has left it.
+    left: bool,
+}
+
+fn watch(sites: &[Site], asking: &mut Asking) -> Result<(), Cause> {
     let end = sys::now() + PATIENCE;
     let tasks = Tasks::open()?;
     let mut outside: Vec<i32> = Vec::new();
     loop {
-        // Kept before anybody can learn of it.
-        keep.push(stacks()?);
-        let stacks = keep.last().map_or(&[][..], |stacks| stacks);
+        let stacks = stacks()?;
         let left: Vec<i32> = match tasks.list() {
             Ok(tids) => tids.into_iter().filter(|tid| !outside.contains(tid)).collect(),
             // Threads come and go too fast for a list; not for ever.
@@ -96,28 +91,71 @@ fn watch(sites: &[Site], keep: &mut Vec<Stacks>, pager: &mut Option<Pager>) -> R
             _ => {}
         };
         for tid in left {
-            match look(&tasks, tid, sites, stacks) {
+            match look(&tasks, tid, sites, &stacks) {
                 Answer::Running => running.push(tid),
                 answer => note(tid, answer),
             }
         }
-        if !running.is_empty() && pager.is_none() {
-            *pager = Some(Pager::new()?);
-        }
-        if let Some(pager) = pager {
-            // All at once: each must wait for its turn on a CPU, so that one after the other would take a turn each.
-            for tids in running.chunks(SLOTS) {
-                pager.ask(tids, stacks, end, &mut note)?;
-            }
+        if !running.is_empty() {
+            asking.ask(&running, sites, stacks, end, &mut note)?;
         }
         if worst == Answer::Outside {
             return Ok(());
         }
         if sys::now() >= end {
-            let inside = sites.iter().find(|site| site.inner != 0).map_or(0, |site| site.addr);
+            let inside = sites.iter().find(|site| site.inner | site.new_inner != 0).map_or(0, |site| site.addr);
             return Err(if worst == Answer::Inside { Cause::Inside(inside) } else { Cause::TimedOut });
         }
         sys::nap(100_000);
+    }
+}
+
+impl Asking {
+    /// Has all threads look at themselves at once: each must wait for its turn on a CPU, so that one after the other would
+    /// take a turn each.
+    fn ask(
+        &mut self,
+        tids: &[i32],
+        sites: &[Site],
+        stacks: Stacks,
+        end: u64,
+        note: &mut impl FnMut(i32, Answer),
+    ) -> Result<(), Cause> {
+        let pager = match &mut self.pager {
+            Some(pager) => pager,
+            none => none.insert(Pager::new()?),
+        };
+        STACKS.store(stacks.as_ptr() as u64, SeqCst);
+        STACKS_LEN.store(stacks.len() as u64, SeqCst);
+        SITES.store(sites.as_ptr() as u64, SeqCst);
+        SITES_LEN.store(sites.len() as u64, SeqCst);
+        let mut request = pager.begin(Task::Look, tids.len());
+        let mut result = Ok(());
+        for &tid in tids {
+            match request.ask(tid) {
+                Ok(true) => {}
+                Ok(false) => note(tid, Answer::Outside),
+                Err(errno) => result = Err(errno.into()),
+            }
+        }
+        while result.is_ok() && !request.all_answered() {
+            if sys::now() >= end {
+                result = Err(Cause::TimedOut);
+            }
+            sys::nap(20_000);
+        }
+        if !pager.end(&mut request, PATIENCE) {
+            self.left = false;
+            core::mem::forget(stacks);
+        }
+        for (tid, answer) in request.answers().filter(|(tid, _)| *tid != 0) {
+            match answer {
+                Some(0) => note(tid, Answer::Outside),
+                Some(1) => note(tid, Answer::Inside),
+                _ => note(tid, Answer::Unclear),
+            }
+        }
+        result
     }
 }
 
@@ -130,6 +168,9 @@ fn look(tasks: &Tasks, tid: i32, sites: &[Site], stacks: &[(u64, u64)]) -> Answe
     if tid == sys::gettid() {
         let mark = 0u64;
         return search(&raw const mark as u64, sites, stacks);
+    }
+    if !tasks.shows_places() {
+        return if tasks.is_worker(tid) == Some(false) { Answer::Running } else { Answer::Outside };
     }
     // A thread that runs now mostly sleeps in a moment, and then need not be interrupted.
     for _ in 0..3 {
@@ -153,188 +194,97 @@ fn look(tasks: &Tasks, tid: i32, sites: &[Site], stacks: &[(u64, u64)]) -> Answe
     Answer::Running
 }
 
-/// A signal that nobody else uses, while it is borrowed.
-struct Pager {
-    signal: i32,
-    unanswered: bool,
+/// Looks at the thread that a request has interrupted.
+pub(crate) fn answer(context: &mut UContext) -> u8 {
+    let (start, len) = (SITES.load(SeqCst) as *const Site, SITES_LEN.load(SeqCst) as usize);
+    // SAFETY: the request is in flight, and we are counted as visitors.
+    let sites = unsafe { core::slice::from_raw_parts(start, len) };
+    let (start, len) = (STACKS.load(SeqCst) as *const (u64, u64), STACKS_LEN.load(SeqCst) as usize);
+    // SAFETY: as above.
+    let stacks = unsafe { core::slice::from_raw_parts(start, len) };
+    move_on(context);
+    if is_boundary(context.regs.pc(), sites) {
+        return Answer::Inside as u8;
+    }
+    search(context.regs.sp(), sites, stacks) as u8
 }
 
-impl Pager {
-    fn new() -> Result<Self, Cause> {
-        // Real-time signals, from the end at which libc and programs do not begin.
-        let free = |sig: &i32| handler::current(*sig).is_ok_and(|action| action.handler == SIG_DFL);
-        let Some(signal) = (40..=64).rev().find(free) else { return Err(Cause::Unsupported) };
-        let action = Action::for_traps(on_request, true);
-        BORROWED.store(signal, SeqCst);
-        // SAFETY: `on_request` is async-signal-safe.
-        unsafe { sys::rt_sigaction(signal, &raw const action, core::ptr::null_mut()) }?;
-        Ok(Self { signal, unanswered: false })
-    }
-
-    /// Has up to [`SLOTS`] threads look at themselves.
-    fn ask(
-        &mut self,
-        tids: &[i32],
-        stacks: &[(u64, u64)],
-        end: u64,
-        note: &mut impl FnMut(i32, Answer),
-    ) -> Result<(), Cause> {
-        let number = 1 + NUMBERS.fetch_add(1, SeqCst) % 0xff_ffff;
-        STACKS.store(stacks.as_ptr() as u64, SeqCst);
-        STACKS_LEN.store(stacks.len() as u64, SeqCst);
-        ASKED.store(number, SeqCst);
-        let pid = sys::getpid();
-        let mut result = Ok(());
-        let mut asked = Vec::new();
-        for (slot, &tid) in tids.iter().enumerate() {
-            match sys::sigqueue_thread(pid, tid, self.signal, &Info::queued(pid, MAGIC | number << 8 | slot as u64)) {
-                Ok(()) => asked.push((slot, tid)),
-                Err(Errno::SRCH) => note(tid, Answer::Outside),
-                Err(errno) => result = Err(errno.into()),
-            }
-        }
-        for (slot, tid) in asked {
-            let answer = self.wait(number, slot, tid, end);
-            match answer {
-                Ok(answer) => note(tid, answer),
-                Err(cause) => result = Err(cause),
-            }
-        }
-        ASKED.store(0, SeqCst);
-        result
-    }
-
-    fn wait(&mut self, number: u64, slot: usize, tid: i32, end: u64) -> Result<Answer, Cause> {
-        loop {
-            let answered = ANSWERED[slot].load(SeqCst);
-            if answered >> 2 == number {
-                return Ok(match answered & 3 {
-                    0 => Answer::Outside,
-                    1 => Answer::Inside,
-                    _ => Answer::Unclear,
-                });
-            }
-            // Signal 0 only asks whether the thread is there.
-            if sys::tgkill(sys::getpid(), tid, 0).is_err() {
-                return Ok(Answer::Outside);
-            }
-            if sys::now() >= end {
-                self.unanswered = true;
-                return Err(Cause::TimedOut);
-            }
-            sys::nap(20_000);
-        }
-    }
-
-    /// Gives the signal back, unless somebody still has it pending and would die of its default action.
-    fn release(self) {
-        if !self.unanswered {
-            give_back();
-        }
-    }
-}
-
-/// Gives a borrowed signal back; for a fork child, in which nobody has it pending.
-pub(crate) fn give_back() {
-    let signal = BORROWED.swap(0, SeqCst);
-    if signal != 0 {
-        // SAFETY: no handler is involved.
-        let _ = unsafe { sys::rt_sigaction(signal, &Action::DEFAULT, core::ptr::null_mut()) };
-    }
-}
-
-/// Looks at the thread that it interrupts. Async-signal-safe like the trap handler.
-unsafe extern "C" fn on_request(_: i32, info: *mut Info, context: *mut UContext) {
-    // SAFETY: the kernel's pointers into this thread's signal frame.
-    let (info, context) = unsafe { (&*info, &mut *context) };
-    let Some(request) = info.value.checked_sub(MAGIC).filter(|_| info.code == CODE_QUEUE) else { return };
-    let (number, Some(slot)) = (request >> 8, ANSWERED.get((request & 0xff) as usize)) else { return };
-    // Inside the table before the number is compared: what is searched is freed only after the request has been taken
-    // back and the table has been left by all.
+/// A thread that stands on an old inner boundary goes on in the copy: the trap there would do the same a moment later.
+fn move_on(context: &mut UContext) {
     let Some(view) = published().enter() else { return };
-    if ASKED.load(SeqCst) != number {
+    let (table, pc) = (view.table(), context.regs.pc());
+    let movable = |site: &Site| {
+        table.dir == Direction::Install && site.new_inner == 0 && site.begins_at((pc - site.addr) as usize)
+    };
+    if !holding(pc, table.sites).is_some_and(movable) {
         return;
     }
-    let table = view.table();
-    let regs = &mut context.regs;
-    if is_boundary(regs.rip, table.sites)
-        && let Resolution::Do(effect) =
-            resolve::<textpoke_core::isa::X86_64>(Some(table), regs.rip, &regs.for_resolve(), true)
-    {
-        // The trap there would do the same a moment later.
+    if let Resolution::Do(effect) = resolve::<Host>(Some(table), pc, &context.regs.for_resolve(), true) {
         // SAFETY: the thread stands on an inner boundary, from where it goes on in the copy: a jump.
-        unsafe { regs.apply(effect) };
+        unsafe { context.regs.apply(effect) };
     }
-    let (start, len) = (STACKS.load(SeqCst) as *const (u64, u64), STACKS_LEN.load(SeqCst) as usize);
-    // SAFETY: see above.
-    let stacks = unsafe { core::slice::from_raw_parts(start, len) };
-    let answer = search(regs.rsp, table.sites, stacks);
-    slot.store(number << 2 | answer as u64, SeqCst);
 }
 
-fn is_boundary(pc: u64, sites: &[Site]) -> bool {
+/// The site that `pc` is in and not at the head of.
+fn holding(pc: u64, sites: &[Site]) -> Option<&Site> {
     let behind = sites.partition_point(|site| site.addr < pc);
-    let Some(site) = behind.checked_sub(1).and_then(|i| sites.get(i)) else { return false };
-    let offset = (pc - site.addr) as usize;
-    offset < site.len() && site.begins_at(offset)
+    behind.checked_sub(1).and_then(|i| sites.get(i)).filter(|site| pc < site.end())
+}
+
+/// Whether an old or new instruction begins at `pc` that is not the first of a site.
+fn is_boundary(pc: u64, sites: &[Site]) -> bool {
+    holding(pc, sites).is_some_and(|site| (site.inner | site.new_inner) >> (pc - site.addr) & 1 == 1)
 }
 
 /// Whether a function that was called from inside a site returns to `pc`, which is a boundary.
 fn follows_call(pc: u64, sites: &[Site]) -> bool {
-    let behind = sites.partition_point(|site| site.addr < pc);
-    let Some(site) = behind.checked_sub(1).and_then(|i| sites.get(i)) else { return false };
+    let Some(site) = holding(pc, sites) else { return false };
     let end = (pc - site.addr) as usize;
-    let start = (0..end).rev().find(|&i| site.begins_at(i)).unwrap_or(0);
-    let prefixes = |&&b: &&u8| matches!(b, 0x26 | 0x2e | 0x36 | 0x3e | 0x40..=0x4f | 0x64..=0x67 | 0xf2 | 0xf3);
-    let insn = site.old.get(start..end).unwrap_or(&[]);
-    let insn = &insn[insn.iter().take_while(prefixes).count()..];
-    // CALL rel32; CALL through a register or memory, near and far.
-    matches!(*insn, [0xe8, ..]) || matches!(*insn, [0xff, modrm, ..] if matches!(modrm >> 3 & 7, 2 | 3))
-}
-
-/// Whether a word is what a signal frame has for the segments: CS of 64-bit user code, and SS or, from old kernels, 0.
-fn is_segments(word: u64) -> bool {
-    word == USER_SEGMENTS || word == USER_SEGMENTS & 0xffff
+    let before = |inner: u8, bytes: &[u8]| {
+        let start = (1..end).rev().find(|&i| inner >> i & 1 == 1).unwrap_or(0);
+        inner >> end & 1 == 1 && is_call(bytes.get(start..end).unwrap_or(&[]))
+    };
+    before(site.inner, &site.old) || before(site.new_inner, &site.new)
 }
 
 /// Searches a stack from `sp` to the end of its mapping, and those that signal frames on it interrupted.
 fn search(sp: u64, sites: &[Site], stacks: &[(u64, u64)]) -> Answer {
-    let holding = |sp: u64| {
+    let stack_of = |sp: u64| {
         let i = stacks.partition_point(|&(_, end)| end <= sp);
         stacks.get(i).filter(|&&(start, _)| start <= sp).copied()
     };
     let (first, last) = (sites[0].addr, sites[sites.len() - 1].end());
     let near = |word: u64| first < word && word < last && is_boundary(word, sites);
+    let frames = Frames::new();
     // The stack itself and, at the most, the alternate stack's way back to it; more would be a circle.
     let mut sp = sp;
     for _ in 0..4 {
-        let Some((_, end)) = holding(sp) else { return Answer::Unclear };
+        let Some((_, end)) = stack_of(sp) else { return Answer::Unclear };
         let mut interrupted = None;
         let mut words = [0u64; 64];
-        // In a signal frame RSP, RIP and RFLAGS stand in front of the segments.
-        let [mut rsp, mut rip, mut rflags] = [0u64; 3];
+        let mut window = [0u64; 5];
         let mut at = sp & !7;
         while at < end {
             let want = words.len().min(((end - at) / 8) as usize);
-            let buf = bytes_of(&mut words[..want]);
-            let got = sys::read_own_memory(at, buf).unwrap_or(0) / 8;
-            for &word in &words[..got] {
-                if is_segments(word) {
-                    if near(rip) {
+            // What cannot be read was unmapped meanwhile, if it was a stack at all: look again, with newer mappings.
+            if sys::read_own_memory(at, bytes_of(&mut words[..want])) != Ok(8 * want) {
+                return Answer::Unclear;
+            }
+            for &word in &words[..want] {
+                window.rotate_left(1);
+                window[4] = word;
+                if let Some(saved) = frames.saved(&window) {
+                    if near(saved.pc) {
                         return Answer::Inside;
                     }
-                    if holding(rsp).is_some_and(|(_, other)| other != end) {
-                        interrupted = Some(rsp);
+                    if stack_of(saved.sp).is_some_and(|(_, other)| other != end) {
+                        interrupted = Some(saved.sp);
                     }
                 } else if near(word) && follows_call(word, sites) {
                     return Answer::Inside;
                 }
-                (rsp, rip, rflags) = (rip, rflags, word);
             }
-            if got < want {
-                break;
-            }
-            at += 8 * got as u64;
+            at += 8 * want as u64;
         }
         match interrupted {
             Some(next) => sp = next,
@@ -352,63 +302,71 @@ fn bytes_of(words: &mut [u64]) -> &mut [u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arch::Saved;
+    use textpoke_core::isa::Isa;
+
+    const AT: u64 = 0x7000_0000_1000;
+    /// Where the second instruction of the site begins, and one that the hosts of all lengths have.
+    const INNER: u64 = if Host::TRAP.len() == 1 { 1 } else { 4 };
 
     fn site() -> Site {
-        let mut site = Site::single(0x7000_0000_1000, &[0x55, 0x48, 0x89, 0xe5, 0x53], &[0xe9, 0, 0, 0, 0]).unwrap();
-        site.inner = 0b1_0010;
+        let mut site =
+            Site::single(AT, &[0x55, 0x48, 0x89, 0xe5, 0x53, 0, 0, 0], &[0xe9, 0, 0, 0, 0, 0, 0, 0]).unwrap();
+        site.inner = 1 << INNER;
         site.copy = 9;
         site
     }
 
     #[test]
-    fn only_inner_boundaries_count() {
-        let sites = [site()];
-        let inside: Vec<u64> = (0..8).filter(|i| is_boundary(site().addr + i, &sites)).collect();
-        assert_eq!(inside, [1, 4]);
-        assert!(!is_boundary(0, &sites));
+    fn only_inner_boundaries_count_of_either_form() {
+        let inside = |site: Site| (0..10).filter(|i| is_boundary(AT + i, &[site])).collect::<Vec<u64>>();
+        assert_eq!(inside(site()), [INNER]);
+        assert_eq!(inside(Site { new_inner: 1 << 6, ..site() }), [INNER, 6]);
+        assert!(!is_boundary(0, &[site()]));
     }
 
     #[test]
     fn a_saved_pc_is_found_also_across_a_signal_frame() {
         let sites = [site()];
-        let mut low = std::vec![0u64; 300];
-        let mut high = std::vec![0u64; 300];
+        let mut low = std::vec![0x11u64; 300];
+        let mut high = std::vec![0x11u64; 300];
         let range = |v: &[u64]| (v.as_ptr() as u64, v.as_ptr_range().end as u64);
         let mut stacks = std::vec![range(&low), range(&high)];
         stacks.sort_unstable();
         let sp = &raw const low[3] as u64;
         let frame =
-            |stack: &mut [u64], rsp: u64, rip: u64| stack[200..204].copy_from_slice(&[rsp, rip, 0x246, USER_SEGMENTS]);
+            |stack: &mut [u64], sp: u64, pc: u64| stack[200..205].copy_from_slice(&Frames::sample(Saved { pc, sp }));
         let other = &raw const high[100] as u64;
         assert_eq!(search(sp, &sites, &stacks), Answer::Outside);
-        frame(&mut high, 0, site().addr + 4);
+        frame(&mut high, 0, AT + INNER);
         assert_eq!(search(sp, &sites, &stacks), Answer::Outside, "another stack");
         frame(&mut low, other, 0x40_0000);
         assert_eq!(search(sp, &sites, &stacks), Answer::Inside, "the frame on `low` interrupted `high`");
-        frame(&mut high, 0, site().addr + 5);
+        frame(&mut high, 0, AT + 8);
         assert_eq!(search(sp, &sites, &stacks), Answer::Outside, "behind the site");
-        low[299] = site().addr + 1;
-        assert_eq!(search(sp, &sites, &stacks), Answer::Outside, "nothing returns to behind a PUSH");
-        frame(&mut low, other, site().addr + 1);
+        low[299] = AT + INNER;
+        assert_eq!(search(sp, &sites, &stacks), Answer::Outside, "nothing returns to behind the first instruction");
+        frame(&mut low, other, AT + INNER);
         assert_eq!(search(sp, &sites, &stacks), Answer::Inside);
         assert_eq!(search(8, &sites, &stacks), Answer::Unclear);
     }
 
     #[test]
     fn return_addresses_count_where_something_returns_to() {
-        // call rax; mov ebp,esp; nop
-        let mut site = Site::single(0x7000_0000_1000, &[0xff, 0xd0, 0x89, 0xe5, 0x90], &[0xe9, 0, 0, 0, 0]).unwrap();
-        (site.inner, site.copy) = (0b1_0100, 9);
-        let mut stack = std::vec![0u64; 100];
+        // A call of each instruction set, and something else of the same length.
+        let (call, other): (&[u8], &[u8]) = match Host::NAME {
+            "x86-64" => (&[0xff, 0xd0], &[0x89, 0xe5]),
+            "aarch64" => (&[0x20, 0x01, 0x3f, 0xd6], &[0x20, 0x01, 0x1f, 0xd6]),
+            _ => (&[0xe7, 0, 3, 0], &[0x67, 0, 3, 0]),
+        };
+        let mut stack = std::vec![0x11u64; 100];
         let stacks = [(stack.as_ptr() as u64, stack.as_ptr_range().end as u64)];
-        let sp = stacks[0].0;
-        stack[50] = site.addr + 4;
-        assert_eq!(search(sp, &[site], &stacks), Answer::Outside);
-        stack[50] = site.addr + 2;
-        assert_eq!(search(sp, &[site], &stacks), Answer::Inside);
-        // call [r11+8] with a prefix
-        site.old = [0x41, 0xff, 0x53, 8, 0x90, 0, 0, 0];
-        (site.inner, stack[50]) = (0b1_0000, site.addr + 4);
-        assert_eq!(search(sp, &[site], &stacks), Answer::Inside);
+        stack[50] = AT + call.len() as u64;
+        for (first, answer) in [(call, Answer::Inside), (other, Answer::Outside)] {
+            let mut site = site();
+            site.old[..first.len()].copy_from_slice(first);
+            site.inner = 1 << first.len();
+            assert_eq!(search(stacks[0].0, &[site], &stacks), answer, "{first:x?}");
+        }
     }
 }

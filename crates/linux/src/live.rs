@@ -5,10 +5,11 @@
 
 use core::sync::atomic::AtomicU32;
 
-use textpoke_core::isa::X86_64;
+use textpoke_core::isa::Isa;
 use textpoke_core::journal::State;
 use textpoke_core::{Cause, Direction, Kind, Machine, Phase, Plan, Run, Site, Step, Unit, Verdict};
 
+use crate::arch::{self, Host};
 use crate::journal::Journal;
 use crate::range::Range;
 use crate::sync;
@@ -17,11 +18,25 @@ use crate::text::{PAGE, ProcMem, Window};
 
 /// The steps that depend on where the machine runs.
 pub trait Hooks {
-    /// Performs [`Step::AwaitNoneInside`] for `sites`, which are those with inner boundaries and others.
+    /// Performs [`Step::AwaitNoneInside`] for `sites`, which are those with inner boundaries and others. Old and new
+    /// boundaries both count: on a way back the two forms are mixed.
     fn await_none_inside(&mut self, sites: &[Site]) -> Result<(), Cause>;
 
     /// Performs [`Step::Retire`]: on success `published` is withdrawn and nobody is inside the table.
     fn retire(&mut self, published: &Published) -> Result<(), Cause>;
+
+    /// Performs [`Step::Park`]. Until [`Hooks::unpark`] the machine allocates nothing and takes no lock that others hold.
+    fn park(&mut self) -> Result<(), Cause> {
+        Err(Cause::Unsupported)
+    }
+
+    /// Performs [`Step::Unpark`], whose text has been maintained; releases nobody if it fails.
+    fn unpark(&mut self) -> Result<(), Cause> {
+        Ok(())
+    }
+
+    /// Releases whoever is still parked, at the end of a batch that is broken.
+    fn release(&mut self) {}
 }
 
 /// Which writer to try first. A refused one is replaced by the other where that can do the work.
@@ -61,12 +76,14 @@ pub struct Live<'a, H> {
     prefer: Prefer,
     counts: *const AtomicU32,
     readable: bool,
+    /// See [`Live::caches_keep_promises`].
+    keep_promises: bool,
     journal: Option<Journal>,
     writer: Writer<'a>,
     syncs: u32,
 }
 
-/// The protocols that need nothing which this machine cannot do: it parks nobody, and user space has no NMIs.
+/// The protocols that x86-64 needs. The others are performed, too; parking depends on the [`Hooks`].
 pub const KINDS: [Kind; 4] = [Kind::Breakpoint, Kind::Displace, Kind::Word, Kind::ShortJump];
 
 impl<'a, H: Hooks> Live<'a, H> {
@@ -80,14 +97,15 @@ impl<'a, H: Hooks> Live<'a, H> {
     /// 4. No other batch is under way in the address space, and the address space is registered ([`sync::register`]).
     /// 5. If the verdict is [`Verdict::Broken`], the sites stay in memory, because the table stays published.
     pub unsafe fn new(
-        plan: Plan<'a, X86_64>,
+        plan: Plan<'a, Host>,
         kind: Kind,
         dir: Direction,
         ranges: &'a [Range],
         published: &'a Published,
         hooks: H,
     ) -> Self {
-        let prefer = if plan.sites().len() == 1 { Prefer::ProcMem } else { Prefer::Window };
+        let one_byte = Host::TRAP.len() == 1;
+        let prefer = if plan.sites().len() == 1 && one_byte { Prefer::ProcMem } else { Prefer::Window };
         Self {
             sites: plan.sites(),
             ranges,
@@ -99,13 +117,15 @@ impl<'a, H: Hooks> Live<'a, H> {
             prefer,
             counts: core::ptr::null(),
             readable: false,
+            keep_promises: false,
             journal: None,
             writer: Writer::Closed,
             syncs: 0,
         }
     }
 
-    /// Chooses the writer to try first; by default [`Prefer::ProcMem`] for one site and [`Prefer::Window`] for more.
+    /// Chooses the writer to try first; by default [`Prefer::ProcMem`] for one site where a trap is one byte, else
+    /// [`Prefer::Window`].
     pub fn prefer(mut self, prefer: Prefer) -> Self {
         self.prefer = prefer;
         self
@@ -117,6 +137,13 @@ impl<'a, H: Hooks> Live<'a, H> {
     /// All sites are mapped readable.
     pub unsafe fn readable(mut self) -> Self {
         self.readable = true;
+        self
+    }
+
+    /// Leaves out the cache maintenance that the caches say they do not need. By default every step is taken, because
+    /// some parts keep no promises ([`textpoke_cpu::errata`]).
+    pub fn caches_keep_promises(mut self, keep: bool) -> Self {
+        self.keep_promises = keep;
         self
     }
 
@@ -154,7 +181,7 @@ impl<'a, H: Hooks> Live<'a, H> {
         if !matches!(self.writer, Writer::Closed) {
             return Ok(());
         }
-        let unit = widest(self.kind.program(self.dir));
+        let unit = self.widest();
         if unit == Unit::Eight && !self.sites.iter().all(Site::in_one_word) {
             return Err(Cause::Unsupported);
         }
@@ -234,7 +261,8 @@ impl<'a, H: Hooks> Live<'a, H> {
     /// Performs a store step for the first `count` sites only: how a store that fails half way looks like.
     pub(crate) fn store(&mut self, phase: Phase, unit: Unit, count: usize) -> Result<(), Cause> {
         for site in self.sites.iter().take(count) {
-            for write in site.writes::<X86_64>(phase, self.dir) {
+            let unit = piece(unit, phase);
+            for write in site.writes::<Host>(phase, self.dir) {
                 let addr = site.addr + u64::from(write.offset);
                 match &self.writer {
                     // SAFETY: the window is open, and the step comes from a protocol.
@@ -248,6 +276,21 @@ impl<'a, H: Hooks> Live<'a, H> {
             }
         }
         Ok(())
+    }
+
+    /// Where the text is executed that changes: address and length.
+    fn executed(&self) -> impl Iterator<Item = (u64, u64)> + Clone + use<'_, 'a, H> {
+        self.sites.iter().map(|site| (site.addr, site.len() as u64))
+    }
+
+    /// The widest store of the program that the direction calls for, or of its way back.
+    fn widest(&self) -> Unit {
+        let programs = [self.kind.program(self.dir), self.kind.way_back(self.dir)];
+        let units = programs.into_iter().flatten().filter_map(|step| match *step {
+            Step::Store { phase, unit } => Some(piece(unit, phase)),
+            _ => None,
+        });
+        units.max().unwrap_or(Unit::Byte)
     }
 
     fn sync(&mut self) -> Result<(), Cause> {
@@ -264,7 +307,9 @@ impl<'a, H: Hooks> Live<'a, H> {
     }
 
     fn done(&mut self, verdict: Verdict) {
-        // Only a broken batch gets here with its window open; text must not stay writable.
+        // Only a broken batch gets here with somebody parked, who may hold a lock that this thread needs next, or with
+        // its window open; text must not stay writable.
+        self.hooks.release();
         let _ = self.close();
         let state = match (verdict, self.asked) {
             (Verdict::Performed(Direction::Install), _) | (Verdict::Undone(_), Direction::Remove) => State::Installed,
@@ -284,16 +329,13 @@ impl<H: Hooks> Machine for Live<'_, H> {
             Step::Verify { after } => self.verify(after),
             Step::Publish => self.publish(),
             Step::Store { phase, unit } => self.store(phase, unit, self.sites.len()),
-            // Caches are coherent with instruction fetch (`textpoke_cpu::maintain_each`).
-            Step::Maintain => Ok(()),
+            Step::Maintain => Ok(arch::maintain(self.executed(), self.keep_promises)?),
             Step::SyncCores => self.sync(),
-            Step::Park
-            | Step::Unpark
-            | Step::Record
-            | Step::Announce { .. }
-            | Step::Withdraw
-            | Step::AwaitNmis
-            | Step::Pause => Err(Cause::Unsupported),
+            Step::Park => self.hooks.park(),
+            Step::Unpark => self.hooks.unpark(),
+            Step::Record | Step::Announce { .. } | Step::Withdraw | Step::AwaitNmis | Step::Pause => {
+                Err(Cause::Unsupported)
+            }
             Step::AwaitNoneInside => self.hooks.await_none_inside(self.sites),
             Step::Retire => self.hooks.retire(self.published),
             Step::Undo(_) => {
@@ -317,13 +359,13 @@ fn peek(addr: u64, buf: &mut [u8]) {
     }
 }
 
-/// The widest store of a program.
-fn widest(program: &[Step]) -> Unit {
-    let units = program.iter().filter_map(|step| match step {
-        Step::Store { unit, .. } => Some(*unit),
-        _ => None,
-    });
-    units.max().unwrap_or(Unit::Byte)
+/// The unit that a store of the phase needs here: a trap instruction has no halves.
+fn piece(unit: Unit, phase: Phase) -> Unit {
+    let bytes = unit.piece::<Host>(phase);
+    [Unit::Byte, Unit::Half, Unit::Word, Unit::Eight]
+        .into_iter()
+        .find(|unit| unit.bytes() >= bytes)
+        .unwrap_or(Unit::Eight)
 }
 
 /// Whether every byte of every site lies in a range; both ascend.

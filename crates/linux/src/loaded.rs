@@ -1,6 +1,5 @@
 //! Keeping the object loaded that this code is in.
 
-use core::arch::asm;
 use core::ffi::{c_char, c_int, c_void};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -28,18 +27,7 @@ pub fn stay() {
     if DONE.load(Relaxed) {
         return;
     }
-    let (open, find): (usize, usize);
-    // SAFETY: loads two addresses from the GOT, 0 where there is no such function.
-    unsafe {
-        asm!(
-            ".weak dlopen, dladdr",
-            "mov {open}, [rip + dlopen@GOTPCREL]",
-            "mov {find}, [rip + dladdr@GOTPCREL]",
-            open = lateout(reg) open,
-            find = lateout(reg) find,
-            options(nostack, preserves_flags),
-        );
-    }
+    let (open, find) = (crate::weak_address!("dlopen"), crate::weak_address!("dladdr"));
     if open == 0 || find == 0 {
         return;
     }

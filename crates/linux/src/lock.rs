@@ -21,6 +21,9 @@ const FORKED: u32 = 0;
 pub(crate) const KNOWN: u32 = 1;
 const TAKEN_OVER: u32 = 2;
 
+/// How long a thread sleeps that lets somebody outside go first. Nanoseconds.
+const COURTESY: u64 = 1_000_000;
+
 /// How long a waiter sleeps before it looks whether the holder is still there. Nanoseconds.
 const GLANCE: u64 = 50_000_000;
 
@@ -71,6 +74,7 @@ pub(crate) fn lock() -> Result<Guard> {
     while mark.load(SeqCst) == TAKEN_OVER {
         sys::yield_now();
     }
+    give_way(words);
     if words.lock.compare_exchange(FREE, me, SeqCst, SeqCst).is_err() {
         wait(words, me);
     }
@@ -81,11 +85,20 @@ fn held(words: &'static Words) -> Guard {
     Guard { words, renewed: words.epoch.load(SeqCst) != SEEN.load(SeqCst) }
 }
 
+/// Lets somebody outside go first, who cannot sleep on the word and would hardly ever find it free where threads take it
+/// all the time. Not more often than was asked for: who asked may have been killed.
+fn give_way(words: &Words) {
+    while words.ahead.fetch_update(SeqCst, SeqCst, |times| times.checked_sub(1)).is_ok() {
+        sys::nap(COURTESY);
+    }
+}
+
 fn wait(words: &Words, me: u32) {
     let lock = &words.lock;
     loop {
         let now = lock.load(SeqCst);
         if now == FREE {
+            give_way(words);
             if lock.compare_exchange(FREE, me | WAITED_FOR, SeqCst, SeqCst).is_ok() {
                 return;
             }
@@ -161,6 +174,14 @@ mod tests {
         assert!(!alive(pid, &none), "a zombie holds nothing");
         child.wait().unwrap();
         assert!(!alive(pid, &none));
+    }
+
+    #[test]
+    fn who_works_from_outside_goes_first_but_not_for_ever() {
+        let words = words::get().unwrap();
+        words.ahead.store(20, SeqCst);
+        drop(lock().unwrap());
+        assert_eq!(words.ahead.load(SeqCst), 0);
     }
 
     #[test]

@@ -7,16 +7,19 @@ use std::fmt;
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 
-use textpoke_core::isa::X86_64;
+use textpoke_core::isa::Isa;
 use textpoke_core::{Cause, Direction, Kind, Plan, PlanError, Run, Site, Step, Verdict, drive};
 
+use crate::arch::{self, Host};
 use crate::fault::{Failing, Fault};
 use crate::handler::{self, Installed};
-use crate::inside::{self, Stacks};
+use crate::inside;
 use crate::live::{Hooks, Live, Prefer};
 use crate::loaded;
 use crate::lock::{self, Guard};
 use crate::maps::{self, Unfit};
+use crate::pager;
+use crate::park::{self, Parked};
 use crate::range::Range;
 use crate::selftest::{self, Watching};
 use crate::signal::{SIGTRAP, bit};
@@ -33,6 +36,9 @@ const PATIENCE: u64 = 200_000_000;
 /// How long the answer that no thread blocks SIGTRAP is trusted by [`Held::batch`]. A thread that begins to right after
 /// it was looked at would not be seen either; and looking takes longer than a flip.
 const TRUST: Duration = Duration::from_millis(20);
+
+/// What makes a half-made change whole.
+const MENDING: Kind = if Host::TRAP.len() == 1 { Kind::Breakpoint } else { Kind::Word };
 
 /// So many writes to `/proc/self/mem` cost what a window costs: reading `/proc/self/maps`, and two `mprotect` that
 /// interrupt the other CPUs.
@@ -195,7 +201,7 @@ impl Held {
         if renewed {
             // The kernel's registration may not have come along.
             held.engine().ready = false;
-            inside::give_back();
+            pager::forked();
         }
         if !held.engine().ready {
             sync::register().map_err(|errno| Error::Setup("membarrier", errno))?;
@@ -221,13 +227,14 @@ impl Held {
         Ok(())
     }
 
-    /// Makes the sites what their new bytes say, whatever mixture of the two forms stands there, trap bytes included.
+    /// Makes the sites what their new bytes say, whatever mixture of the two forms stands there, trap bytes included
+    /// (where traps are a byte; elsewhere one store makes the change or does not).
     ///
     /// # Safety
     /// As for [`Held::batch`]; the lock was taken with `traps`.
     pub unsafe fn mend(&mut self, sites: &[Site]) -> Result<(), Error> {
-        Plan::<X86_64>::new(sites)?.trappable()?;
-        let (kind, dir) = (Kind::Breakpoint, Direction::Install);
+        Plan::<Host>::new(sites)?.suits(MENDING)?;
+        let (kind, dir) = (MENDING, Direction::Install);
         let ranges = Box::leak(self.ranges(sites, kind, true)?.into_boxed_slice());
         let batch = Unfinished { sites: Box::leak(Box::from(sites)), ranges, kind, dir };
         match self.perform(batch, dir, Some(Run::finish(kind, dir)), &Extras::default()) {
@@ -298,6 +305,7 @@ impl Held {
             // SAFETY: promised to `batch`.
             live = unsafe { live.readable() };
         }
+        live = live.caches_keep_promises(arch::caches_keep_promises());
         let run = run.unwrap_or_else(|| live.run());
         let inner = &mut live;
         let verdict = match extras.fault {
@@ -312,7 +320,7 @@ impl Held {
             core::mem::forget(hooks);
             return (verdict, syncs);
         }
-        let left = hooks.finish();
+        let left = hooks.left;
         self.engine().unfinished = None;
         if left {
             // SAFETY: both made by `Box::leak`; the table is withdrawn, and nobody is inside.
@@ -343,10 +351,11 @@ impl Held {
     fn ranges(&mut self, sites: &[Site], kind: Kind, known: bool) -> Result<Vec<Range>, Error> {
         let programs = [kind.program(Direction::Install), kind.program(Direction::Remove)];
         let stores = |program: &[Step]| program.iter().filter(|step| matches!(step, Step::Store { .. })).count();
-        let wide = |step: &Step| matches!(step, Step::Store { unit, .. } if *unit > ProcMem::GUARANTEES);
+        let most = ProcMem::GUARANTEES.bytes();
+        let wide = |step: &Step| matches!(*step, Step::Store { unit, phase } if unit.piece::<Host>(phase) > most);
         let narrow = !programs.iter().any(|program| program.iter().any(wide)) || sites.iter().all(|site| site.len == 1);
         let few = sites.len() == 1 || (known && sites.len() * stores(programs[0]) <= SYSTEM_CALLS);
-        if few && narrow && self.engine().proc_mem {
+        if few && narrow && Host::TRAP.len() == 1 && self.engine().proc_mem {
             return Ok(Vec::new());
         }
         let mappings = maps::read().map_err(|errno| Error::Setup("/proc/self/maps", errno))?;
@@ -356,37 +365,48 @@ impl Held {
 
 /// A byte of text that nobody patches.
 fn text_of_ours() -> u64 {
-    crate::signal::restorer as *const () as u64
+    sync::register as *const () as u64
 }
 
 /// The hooks of the process itself.
 #[derive(Debug)]
 struct InProcess {
-    /// What handlers of directed signals may be reading.
-    keep: Vec<Stacks>,
-    /// Whether every handler has left the tables.
+    /// Everybody else, while they are parked.
+    parked: Option<Parked>,
+    /// Whether nobody can be looking at the tables or sites any more.
     left: bool,
 }
 
 impl Default for InProcess {
     fn default() -> Self {
-        Self { keep: Vec::new(), left: true }
-    }
-}
-
-impl InProcess {
-    /// Frees what nobody looks at; returns whether nobody does.
-    fn finish(self) -> bool {
-        if !self.left {
-            core::mem::forget(self.keep);
-        }
-        self.left
+        Self { parked: None, left: true }
     }
 }
 
 impl Hooks for InProcess {
     fn await_none_inside(&mut self, sites: &[Site]) -> Result<(), Cause> {
-        inside::await_none_inside(sites, &mut self.keep)
+        let (result, left) = inside::await_none_inside(sites);
+        self.left &= left;
+        result
+    }
+
+    fn park(&mut self) -> Result<(), Cause> {
+        if self.parked.is_none() {
+            self.parked = Some(park::park()?);
+        }
+        Ok(())
+    }
+
+    fn unpark(&mut self) -> Result<(), Cause> {
+        if let Some(parked) = &mut self.parked {
+            parked.unpark()?;
+        }
+        self.release();
+        Ok(())
+    }
+
+    fn release(&mut self) {
+        self.parked = None;
     }
 
     /// Withdraws the table and waits for the handlers in it.
@@ -486,7 +506,7 @@ pub unsafe fn apply_with(sites: &[Site], kind: Kind, dir: Direction, extras: &Ex
 }
 
 /// A plan that suits the protocol, and whose traps can be acted out here.
-fn checked(plan: Plan<'_, X86_64>, kind: Kind) -> Result<Plan<'_, X86_64>, Error> {
+fn checked(plan: Plan<'_, Host>, kind: Kind) -> Result<Plan<'_, Host>, Error> {
     let plan = plan.suits(kind)?.plan();
     if kind.traps() && moves_the_stack(&plan) && sys::has_shadow_stack() {
         return Err(Error::ShadowStack);
@@ -494,13 +514,10 @@ fn checked(plan: Plan<'_, X86_64>, kind: Kind) -> Result<Plan<'_, X86_64>, Error
     Ok(plan)
 }
 
-/// Whether a trap of the plan would have to act as a CALL or RET.
-fn moves_the_stack(plan: &Plan<'_, X86_64>) -> bool {
-    use textpoke_core::isa::Isa;
-    use textpoke_core::trap::Effect;
+/// Whether a trap of the plan would have to act as a call or return that a shadow stack sees.
+fn moves_the_stack(plan: &Plan<'_, Host>) -> bool {
     let acts = |addr: u64, bytes: &[u8], code: u64| {
-        let effect = X86_64::decode(addr, bytes).map(|insn| X86_64::effect(insn, &Default::default()));
-        code == 0 && matches!(effect, Some(Effect::Call { .. } | Effect::Return { .. }))
+        code == 0 && Host::decode(addr, bytes).is_some_and(arch::moves_shadow_stack)
     };
     plan.sites().iter().any(|site| {
         acts(site.addr, site.after(Direction::Install), site.stand_in)

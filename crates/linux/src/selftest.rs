@@ -1,25 +1,12 @@
 //! Does it work here? One patch of a function that nobody else calls, with the traps taken on purpose.
 
-use core::arch::naked_asm;
 use core::hint::black_box;
 
-use textpoke_core::{Cause, Direction, Machine, Site, Step};
+use textpoke_core::{Cause, Direction, Machine, Step};
 
+use crate::arch::scratch;
+pub(crate) use crate::arch::scratch_site as site;
 use crate::live::{Hooks, Live};
-
-const OLD: [u8; 5] = [0xb8, 1, 0, 0, 0];
-const NEW: [u8; 5] = [0xb8, 2, 0, 0, 0];
-
-/// Returns 1: `mov eax, 1`, and its second form returns 2.
-#[unsafe(naked)]
-extern "C" fn scratch() -> u32 {
-    naked_asm!(".byte 0xb8, 1, 0, 0, 0", "ret")
-}
-
-/// The site of the test.
-pub(crate) fn site() -> Option<Site> {
-    Site::single(scratch as *const () as u64, &OLD, &NEW)
-}
 
 /// Whether the function returns what it returns after a batch in direction `dir`.
 pub(crate) fn acts(dir: Direction) -> bool {

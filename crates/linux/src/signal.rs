@@ -1,11 +1,9 @@
 //! Signals as the kernel defines them: actions, `siginfo`, and the way back from a handler.
 
-use core::arch::naked_asm;
+pub use crate::arch::{Action, CODE_TRAP};
 
 /// SIGTRAP.
 pub const SIGTRAP: i32 = 5;
-/// `si_code` of a trap that the kernel raised for INT3 (`SI_KERNEL`).
-pub const CODE_INT3: i32 = 0x80;
 /// `si_code` of a signal sent with data (`SI_QUEUE`).
 pub const CODE_QUEUE: i32 = -1;
 
@@ -24,7 +22,6 @@ pub const SA_ONSTACK: u64 = 0x0800_0000;
 pub const SA_NODEFER: u64 = 0x4000_0000;
 /// Back to the default action after the first time.
 pub const SA_RESETHAND: u64 = 0x8000_0000;
-const SA_RESTORER: u64 = 0x0400_0000;
 
 /// The bit of a signal in a mask.
 pub const fn bit(sig: i32) -> u64 {
@@ -39,23 +36,9 @@ pub const TRAP_MASK: u64 = !(bit(4) | bit(SIGTRAP) | bit(7) | bit(8) | bit(11) |
 /// A signal handler with three arguments.
 pub type Handler = unsafe extern "C" fn(i32, *mut Info, *mut crate::ucontext::UContext);
 
-/// The kernel's `struct sigaction`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Action {
-    /// Address of the handler, [`SIG_DFL`] or [`SIG_IGN`].
-    pub handler: usize,
-    /// `SA_…` bits.
-    pub flags: u64,
-    /// Where a handler returns to.
-    pub restorer: usize,
-    /// What is blocked besides while the handler runs.
-    pub mask: u64,
-}
-
 impl Action {
     /// The default action.
-    pub const DEFAULT: Self = Self { handler: SIG_DFL, flags: 0, restorer: 0, mask: 0 };
+    pub const DEFAULT: Self = Self::new(SIG_DFL, 0, 0, 0);
 
     /// The action with which a trap handler wants to be installed.
     ///
@@ -63,13 +46,14 @@ impl Action {
     /// blocked, because a trap in a thread that blocks SIGTRAP kills the process. `restart`: whether a system call that
     /// a *directed* SIGTRAP interrupts goes on, which should be what the program's own action said.
     pub fn for_traps(handler: Handler, restart: bool) -> Self {
-        Self::for_traps_at(handler as usize, restart, restorer as *const () as usize)
+        Self::for_traps_at(handler as usize, restart, crate::arch::restorer_address())
     }
 
     /// The same for a handler and restorer given as addresses, in another process for example.
     pub const fn for_traps_at(handler: usize, restart: bool, restorer: usize) -> Self {
-        let flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTORER | if restart { SA_RESTART } else { 0 };
-        Self { handler, flags, restorer, mask: TRAP_MASK }
+        let flags =
+            SA_SIGINFO | SA_ONSTACK | SA_NODEFER | crate::arch::SA_RESTORER | if restart { SA_RESTART } else { 0 };
+        Self::new(handler, flags, restorer, TRAP_MASK)
     }
 }
 
@@ -100,15 +84,6 @@ impl Info {
     }
 }
 
-/// Where a handler returns to: `rt_sigreturn`.
-///
-/// Exactly these nine bytes: unwinders (libgcc, gdb) recognise a signal frame by them, so that a panic or a backtrace can
-/// pass through a handler that was chained to.
-#[unsafe(naked)]
-pub extern "C" fn restorer() {
-    naked_asm!("mov rax, 15", "syscall");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,14 +92,7 @@ mod tests {
     fn layouts_are_the_kernels() {
         assert_eq!(size_of::<Info>(), 128);
         assert_eq!(core::mem::offset_of!(Info, value), 24);
-        assert_eq!(size_of::<Action>(), 32);
-    }
-
-    #[test]
-    fn unwinders_recognise_the_restorer() {
-        // SAFETY: nine bytes of our own text.
-        let code = unsafe { core::slice::from_raw_parts(restorer as *const () as *const u8, 9) };
-        assert_eq!(code, [0x48, 0xc7, 0xc0, 15, 0, 0, 0, 0x0f, 0x05]);
+        assert_eq!(core::mem::offset_of!(Action, mask), size_of::<Action>() - 8);
     }
 
     #[test]

@@ -2,12 +2,10 @@
 //!
 //! Only what the engine and the agent need. Each wrapper is as unsafe as what the kernel does with its arguments.
 
-mod raw;
-
 use core::fmt;
 
-use raw::nr;
-pub use raw::{syscall3, syscall6};
+use crate::arch::nr;
+pub use crate::arch::{has_shadow_stack, syscall3, syscall6};
 use textpoke_core::Cause;
 
 /// A kernel's refusal, as the positive number.
@@ -52,7 +50,7 @@ impl From<Errno> for Cause {
 /// What a system call returns.
 pub type Result<T = ()> = core::result::Result<T, Errno>;
 
-fn check(ret: isize) -> Result<usize> {
+pub(crate) fn check(ret: isize) -> Result<usize> {
     // The kernel keeps the top 4095 values for errors.
     if (-4095..0).contains(&ret) { Err(Errno(-ret as i32)) } else { Ok(ret as usize) }
 }
@@ -113,7 +111,7 @@ pub mod flags {
     /// Read and write.
     pub const O_RDWR: u32 = 2;
     /// Must be a directory.
-    pub const O_DIRECTORY: u32 = 0o200_000;
+    pub const O_DIRECTORY: u32 = crate::arch::O_DIRECTORY;
     /// Closed by exec.
     pub const O_CLOEXEC: u32 = 0o2_000_000;
 }
@@ -236,11 +234,10 @@ pub fn rewind(fd: i32) -> Result {
 
 /// The number of links of an open file (`fstat(2)`).
 pub fn links(fd: i32) -> Result<u64> {
-    // struct stat: device 8, inode 8, links 8, and more; 144 bytes in all.
     let mut stat = [0u64; 18];
-    // SAFETY: the kernel writes 144 bytes.
+    // SAFETY: the kernel writes struct stat, of 144 bytes on x86-64 and 128 elsewhere.
     check(unsafe { syscall3(nr::FSTAT, fd as usize, stat.as_mut_ptr() as usize, 0) })?;
-    Ok(stat[2])
+    Ok(crate::arch::links(&stat))
 }
 
 /// Copies from this process's own memory without faulting where nothing is mapped; returns the number of bytes read.
@@ -249,7 +246,16 @@ pub fn read_own_memory(addr: u64, buf: &mut [u8]) -> Result<usize> {
     let remote = [addr as usize, buf.len()];
     let args = [getpid() as usize, local.as_ptr() as usize, 1, remote.as_ptr() as usize, 1, 0];
     // SAFETY: the kernel writes into `buf` only, through two vectors that live until the call returns.
-    check(unsafe { syscall6(nr::PROCESS_VM_READV, args) })
+    match check(unsafe { syscall6(nr::PROCESS_VM_READV, args) }) {
+        // Kernels may be built without it, and QEMU's user mode does not pass it on.
+        Err(Errno::NOSYS) => {
+            let fd = open(b"/proc/self/mem\0", flags::O_RDONLY | flags::O_CLOEXEC)?;
+            let read = pread(fd, buf, addr);
+            let _ = close(fd);
+            read
+        }
+        other => other,
+    }
 }
 
 /// `rt_sigaction(2)` as the kernel defines it: `new` and `old` point to a [`crate::signal::Action`] or are null.
@@ -322,10 +328,12 @@ pub fn futex_wake(word: &core::sync::atomic::AtomicU32, count: u32) -> Result<us
     check(unsafe { syscall3(nr::FUTEX, word.as_ptr() as usize, 1, count as usize) })
 }
 
-/// `poll(2)`; `timeout` in milliseconds, negative for none. Returns the number of descriptors with events.
+/// `poll(2)`, by way of `ppoll`; `timeout` in milliseconds, negative for none. Returns the number of descriptors with events.
 pub fn poll(fds: &mut [PollFd], timeout: i32) -> Result<usize> {
-    // SAFETY: the kernel writes into `fds` only.
-    check(unsafe { syscall3(nr::POLL, fds.as_mut_ptr() as usize, fds.len(), timeout as usize) })
+    let span = u64::try_from(timeout).ok().map(|millis| Timespec::from_nanos(millis * 1_000_000));
+    let timeout = span.as_ref().map_or(0, |span| core::ptr::from_ref(span) as usize);
+    // SAFETY: the kernel writes into `fds` and `span` only; no mask is given.
+    check(unsafe { syscall6(nr::PPOLL, [fds.as_mut_ptr() as usize, fds.len(), timeout, 0, 0, 0]) })
 }
 
 /// `prctl(2)`.
@@ -335,15 +343,6 @@ pub fn poll(fds: &mut [PollFd], timeout: i32) -> Result<usize> {
 pub unsafe fn prctl(op: u32, args: [usize; 4]) -> Result<usize> {
     // SAFETY: the caller's duty.
     check(unsafe { syscall6(nr::PRCTL, [op as usize, args[0], args[1], args[2], args[3], 0]) })
-}
-
-/// Whether the calling thread has a user shadow stack, which only a real CALL can push to.
-pub fn has_shadow_stack() -> bool {
-    const ARCH_SHSTK_STATUS: usize = 0x5005;
-    let mut features = 0u64;
-    // SAFETY: the kernel writes 8 bytes to `features`, or refuses because it knows no shadow stacks.
-    let ret = unsafe { syscall3(nr::ARCH_PRCTL, ARCH_SHSTK_STATUS, &raw mut features as usize, 0) };
-    check(ret).is_ok() && features & 1 != 0
 }
 
 /// Lets another thread run.

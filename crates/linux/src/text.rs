@@ -3,20 +3,19 @@
 //! | writer | guarantees | costs | refused |
 //! |---|---|---|---|
 //! | [`Window`] | [`Unit::Eight`] | two `mprotect` per range, nothing per site | under `PR_SET_MDWE` and by some security modules |
-//! | [`ProcMem`] | [`Unit::Byte`] | one `pwrite` per write | without /proc, with `proc_mem.force_override=never` |
+//! | [`ProcMem`] | [`Unit::Byte`] | one `pwrite` per write | without /proc, with `proc_mem.force_override=never`; where a trap has more than one byte, unless everybody is parked |
 //!
 //! Neither replaces a mapping: the pages written to become private copies, as they do under a debugger, and the mapping
 //! keeps its file, offset and flags.
 
-use core::arch::asm;
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use textpoke_core::{Site, Unit};
 
 use crate::range::{Prot, Range};
 use crate::sys::{self, Errno, Result, flags};
 
-/// Bytes per page.
+/// Bytes of the smallest page that Linux has anywhere. Where pages are larger, what is done for each is done more often.
 pub const PAGE: u64 = 4096;
 
 /// Pages between two sites that are made private along with theirs rather than with a system call of their own.
@@ -83,9 +82,8 @@ impl<'a> Window<'a> {
                 while !rest.is_empty() {
                     let offset = (addr % 8) as usize;
                     let (piece, behind) = rest.split_at(rest.len().min(8 - offset));
-                    // SAFETY: an aligned word on a page that is writable as the caller promises.
-                    let word = unsafe { AtomicU64::from_ptr((addr - offset as u64) as *mut u64) };
-                    store_within(word, offset, piece);
+                    // SAFETY: in an aligned word on a page that is writable as the caller promises.
+                    unsafe { store_piece(addr, piece) };
                     addr += piece.len() as u64;
                     rest = behind;
                 }
@@ -103,6 +101,32 @@ impl<'a> Window<'a> {
             result = result.and(closed);
         }
         result
+    }
+}
+
+/// Stores bytes that lie in one aligned word of 8 bytes at once.
+///
+/// By a store of their own width where there is one: where instructions may only change singly, a wider store would count
+/// as a change of the neighbour, too.
+///
+/// # Safety
+/// The word is mapped writable.
+unsafe fn store_piece(addr: u64, piece: &[u8]) {
+    // SAFETY: the caller's duty, and aligned: a piece that is as long as its address is aligned.
+    unsafe {
+        if addr.is_multiple_of(piece.len() as u64) {
+            if let Ok(bytes) = piece.try_into() {
+                return AtomicU64::from_ptr(addr as *mut u64).store(u64::from_le_bytes(bytes), Ordering::Release);
+            }
+            if let Ok(bytes) = piece.try_into() {
+                return AtomicU32::from_ptr(addr as *mut u32).store(u32::from_le_bytes(bytes), Ordering::Release);
+            }
+            if let Ok(bytes) = piece.try_into() {
+                return AtomicU16::from_ptr(addr as *mut u16).store(u16::from_le_bytes(bytes), Ordering::Release);
+            }
+        }
+        let offset = (addr % 8) as usize;
+        store_within(AtomicU64::from_ptr((addr - offset as u64) as *mut u64), offset, piece);
     }
 }
 
@@ -146,9 +170,8 @@ fn populate_run(from: u64, to: u64, sites: &[Site]) -> Result {
         // EINVAL: an older kernel, or a page between that may not be written. ENOMEM (12), EFAULT (14): likewise.
         Err(Errno::INVAL | Errno(12 | 14)) => {
             for addr in sites.iter().flat_map(|site| [site.addr, site.end() - 1]) {
-                // SAFETY: a byte of the site, in the window; the instruction writes back what it read, in one go.
-                // (An atomic `or` with 0 in Rust is no store: the compiler makes a fence and a load of it.)
-                unsafe { asm!("lock or byte ptr [{}], 0", in(reg) addr, options(nostack)) };
+                // SAFETY: a byte of the site, in the window.
+                unsafe { crate::arch::touch(addr) };
             }
             Ok(())
         }

@@ -1,11 +1,12 @@
 //! What a SIGTRAP handler does with a trap: the live half of [`textpoke_core::trap`].
 
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering};
 
-use textpoke_core::isa::{Isa, X86_64};
+use textpoke_core::isa::Isa;
 use textpoke_core::trap::{Resolution, resolve};
 
-use crate::signal::{CODE_INT3, Info};
+use crate::arch::{self, Host};
+use crate::signal::{CODE_TRAP, Info};
 use crate::table::Published;
 use crate::ucontext::UContext;
 
@@ -23,22 +24,21 @@ use crate::ucontext::UContext;
 /// 1. `context` is that of the calling thread's own signal frame, from a signal whose `siginfo` is `info`.
 /// 2. The sites published were made by somebody who knows what their new instructions mean.
 pub unsafe fn on_trap(published: &Published, info: &Info, context: &mut UContext) -> bool {
-    if info.code != CODE_INT3 {
+    if info.code != CODE_TRAP {
         return false;
     }
-    let at = context.regs.rip.wrapping_sub(X86_64::TRAP_PC_ADVANCE);
+    let at = context.regs.pc().wrapping_sub(Host::TRAP_PC_ADVANCE);
     loop {
         let generation = published.generation();
-        let still_there = match byte(at) {
-            0xcc => true,
-            // INT 3 in its two-byte form (CD 03) ends in no trap byte, but nobody has taken one away.
-            0x03 if byte(at.wrapping_sub(1)) == 0xcd => return false,
-            _ => false,
-        };
+        let still_there = holds_trap(at);
+        // SAFETY: the CPU has just executed what is there.
+        if !still_there && unsafe { arch::foreign_trap(at) } {
+            return false;
+        }
         let resolution = {
             let view = published.enter();
             let table = view.as_ref().map(|view| view.table());
-            let resolution = resolve::<X86_64>(table, at, &context.regs.for_resolve(), still_there);
+            let resolution = resolve::<Host>(table, at, &context.regs.for_resolve(), still_there);
             if let (Some(view), true, Resolution::Do(_)) = (&view, still_there, resolution) {
                 view.count(at);
             }
@@ -61,7 +61,8 @@ pub unsafe fn on_trap(published: &Published, info: &Info, context: &mut UContext
 /// Repairs what the kernel does when a SIGTRAP that somebody sent to this very thread is pending at the moment at which
 /// the thread traps: of two pending SIGTRAPs it drops the second, so that the trap is never reported and the handler
 /// sees the other signal with the PC behind a trap byte. To be called for each SIGTRAP that is no trap; whatever it
-/// does, the signal is still the program's.
+/// does, the signal is still the program's. Where the PC stays at the trap, the thread executes it again, and there is
+/// nothing to repair.
 ///
 /// Nobody can stand one byte behind a trapped head without having executed the trap, unless an old instruction begins
 /// there; then the trap number that the kernel last saw in this thread decides.
@@ -69,21 +70,23 @@ pub unsafe fn on_trap(published: &Published, info: &Info, context: &mut UContext
 /// # Safety
 /// As for [`on_trap`].
 pub unsafe fn on_coalesced_trap(published: &Published, context: &mut UContext) {
-    const BREAKPOINT: u64 = 3;
-    let at = context.regs.rip.wrapping_sub(X86_64::TRAP_PC_ADVANCE);
+    if Host::TRAP_PC_ADVANCE == 0 {
+        return;
+    }
+    let at = context.regs.pc().wrapping_sub(Host::TRAP_PC_ADVANCE);
     let resolution = {
         let Some(view) = published.enter() else { return };
         let table = view.table();
         let behind = table.sites.partition_point(|site| site.addr <= at);
         let Some(site) = behind.checked_sub(1).and_then(|i| table.sites.get(i)) else { return };
         let offset = at.wrapping_sub(site.addr) as usize;
-        if offset >= site.len() || !site.begins_at(offset) || byte(at) != 0xcc {
+        if offset >= site.len() || !site.begins_at(offset) || !holds_trap(at) {
             return;
         }
-        if site.begins_at(offset + 1) && context.regs.trap != BREAKPOINT {
+        if site.begins_at(offset + Host::TRAP.len()) && !arch::was_trap(&context.regs) {
             return;
         }
-        resolve::<X86_64>(Some(table), at, &context.regs.for_resolve(), true)
+        resolve::<Host>(Some(table), at, &context.regs.for_resolve(), true)
     };
     if let Resolution::Do(effect) = resolution {
         // SAFETY: the thread has executed the trap at `at`.
@@ -91,10 +94,48 @@ pub unsafe fn on_coalesced_trap(published: &Published, context: &mut UContext) {
     }
 }
 
-fn byte(at: u64) -> u8 {
-    // SAFETY: the CPU has just executed the byte, so it is mapped; x86 has no unreadable text but by protection keys,
-    // which then fault as a read of this thread. Atomic, because the patcher stores there.
+/// Whether our trap instruction stands at `at`, which the CPU has just executed. It is read in pieces of an instruction's
+/// alignment, and no further than it is a trap: what follows a shorter instruction may not be mapped.
+fn holds_trap(at: u64) -> bool {
+    let piece = Host::ALIGN as usize;
+    Host::TRAP.chunks(piece).zip((at..).step_by(piece)).all(|(trap, at)| {
+        // SAFETY: executed, up to here; aligned as instructions are.
+        unsafe {
+            match trap.len() {
+                1 => byte(at) == trap[0],
+                2 => half(at) == *trap,
+                _ => word(at) == *trap,
+            }
+        }
+    })
+}
+
+/// A byte of text.
+///
+/// # Safety
+/// The CPU has just executed it, so that it is mapped; there is no unreadable text but by protection keys and mappings
+/// that may only be executed, which then fault as a read of this thread.
+pub(crate) unsafe fn byte(at: u64) -> u8 {
+    // SAFETY: the caller's duty. Atomic, because the patcher stores there.
     unsafe { AtomicU8::from_ptr(at as *mut u8) }.load(Ordering::SeqCst)
+}
+
+/// Two bytes.
+///
+/// # Safety
+/// As for [`byte`]; aligned.
+pub(crate) unsafe fn half(at: u64) -> [u8; 2] {
+    // SAFETY: as above.
+    unsafe { AtomicU16::from_ptr(at as *mut u16) }.load(Ordering::SeqCst).to_le_bytes()
+}
+
+/// Four bytes.
+///
+/// # Safety
+/// As for [`byte`]; aligned.
+pub(crate) unsafe fn word(at: u64) -> [u8; 4] {
+    // SAFETY: as above.
+    unsafe { AtomicU32::from_ptr(at as *mut u32) }.load(Ordering::SeqCst).to_le_bytes()
 }
 
 #[cfg(all(test, feature = "std"))]
@@ -103,13 +144,27 @@ mod tests {
     use crate::signal::SIGTRAP;
     use textpoke_core::{Direction, Site};
 
-    fn trapped_at(at: &u8) -> (Info, UContext) {
+    /// Eight bytes of text.
+    #[repr(align(8))]
+    struct Text([u8; 8]);
+
+    fn text(pieces: &[&[u8]]) -> Text {
+        let mut text = Text([0; 8]);
+        let mut at = 0;
+        for piece in pieces {
+            text.0[at..at + piece.len()].copy_from_slice(piece);
+            at += piece.len();
+        }
+        text
+    }
+
+    fn trapped_at(at: u64) -> (Info, UContext) {
         let mut info = Info::queued(0, 0);
-        info.code = CODE_INT3;
+        info.code = CODE_TRAP;
         assert_eq!(info.signo, SIGTRAP);
         // SAFETY: all zeros is a context.
         let mut context: UContext = unsafe { core::mem::zeroed() };
-        context.regs.rip = core::ptr::from_ref(at) as u64 + 1;
+        *context.regs.pc_mut() = at + Host::TRAP_PC_ADVANCE;
         (info, context)
     }
 
@@ -122,41 +177,58 @@ mod tests {
 
     #[test]
     fn a_trap_in_the_table_is_acted_out() {
-        let text = [0xccu8, 0x90];
-        let (info, mut context) = trapped_at(&text[0]);
-        let at = context.regs.rip - 1;
-        let site = [Site::single(at, &[0xeb, 0x10], &[0x66, 0x90]).unwrap()];
-        for (dir, pc) in [(Direction::Install, at + 2), (Direction::Remove, at + 18)] {
-            context.regs.rip = at + 1;
+        let text = text(&[Host::TRAP]);
+        let at = text.0.as_ptr() as u64;
+        let mut site = [arch::scratch_site().unwrap()];
+        site[0].addr = at;
+        for (dir, code) in [(Direction::Install, 0x4000), (Direction::Remove, 0x8000)] {
+            (site[0].stand_in, site[0].copy) = (0x4000, 0x8000);
+            let (info, mut context) = trapped_at(at);
             // SAFETY: no real thread; the effect is a jump.
             assert!(unsafe { on_trap(&published(&site, dir), &info, &mut context) });
-            assert_eq!(context.regs.rip, pc);
+            assert_eq!(context.regs.pc(), code);
         }
     }
 
     #[test]
     fn a_trap_that_went_away_is_executed_again_without_any_table() {
-        let text = [0x90u8];
-        let (info, mut context) = trapped_at(&text[0]);
+        // All but the last byte of a trap are none.
+        let (last, first) = Host::TRAP.split_last().unwrap();
+        let text = text(&[first, &[!last]]);
+        let at = text.0.as_ptr() as u64;
+        let (info, mut context) = trapped_at(at);
         // SAFETY: no real thread; the effect is a jump.
         assert!(unsafe { on_trap(&Published::new(), &info, &mut context) });
-        assert_eq!(context.regs.rip, text.as_ptr() as u64);
+        assert_eq!(context.regs.pc(), at);
     }
 
     #[test]
     fn other_traps_are_left_alone() {
-        let text = [0xccu8, 0xcd, 0x03];
+        let text = text(&[Host::TRAP]);
+        let at = text.0.as_ptr() as u64;
         let published = Published::new();
-        for i in [0, 2] {
-            let (info, mut context) = trapped_at(&text[i]);
-            let before = context.regs.rip;
-            // SAFETY: no real thread; nothing is done.
-            assert!(!unsafe { on_trap(&published, &info, &mut context) });
-            assert_eq!(context.regs.rip, before);
-        }
-        let (mut info, mut context) = trapped_at(&text[0]);
+        let (mut info, mut context) = trapped_at(at);
+        let before = context.regs.pc();
+        // SAFETY: no real thread; nothing is done.
+        assert!(!unsafe { on_trap(&published, &info, &mut context) });
+        assert_eq!(context.regs.pc(), before);
         info.code = -6;
         // SAFETY: as above.
         assert!(!unsafe { on_trap(&published, &info, &mut context) }, "raise(SIGTRAP)");
+    }
+
+    #[test]
+    fn traps_of_others_are_told_from_traps_that_went_away() {
+        // Ends one byte, or one instruction, in front of where the trap is reported.
+        let (text, offset) = match Host::TRAP.len() {
+            1 => (text(&[&[0xcd, 0x03]]), 1),
+            _ if Host::ALIGN == 2 => (text(&[&[0x02, 0x90]]), 0),
+            _ => (text(&[&[0, 0, 0x20, 0xd4]]), 0),
+        };
+        let at = text.0.as_ptr() as u64 + offset;
+        let (info, mut context) = trapped_at(at);
+        // SAFETY: no real thread; nothing is done.
+        assert!(!unsafe { on_trap(&Published::new(), &info, &mut context) });
+        assert_eq!(context.regs.pc(), at + Host::TRAP_PC_ADVANCE);
     }
 }

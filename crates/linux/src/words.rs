@@ -12,6 +12,10 @@ const MARK: u64 = u64::from_le_bytes(*b"textpok1");
 /// Distance between two places where the words may be.
 const STRIDE: u64 = 0x10000;
 const PLACES: u64 = 16;
+/// Distances where no place near is free, powers of two: programs that emulators load stand close to others.
+const FAR_BELOW: core::ops::RangeInclusive<u32> = 21..=36;
+/// The same above programs that stand at the very beginning.
+const FAR_ABOVE: core::ops::RangeInclusive<u32> = 32..=35;
 /// Program headers of the main program, in the auxiliary vector.
 const AT_PHDR: u64 = 3;
 /// There is something there already.
@@ -30,12 +34,13 @@ pub struct Words {
     pub(crate) started: AtomicU64,
     /// How often objects with sites came or went.
     pub generation: AtomicU32,
-    reserved: AtomicU32,
+    /// How often whoever wants the lock lets somebody go first who works from outside.
+    pub(crate) ahead: AtomicU32,
     /// Address of the changes under way.
     pub changes: AtomicU64,
     /// How many there are.
     pub change_count: AtomicU32,
-    reserved2: AtomicU32,
+    reserved: AtomicU32,
     /// Address of the SIGTRAP handler.
     pub(crate) handler: AtomicU64,
     /// Address of the word that points to the table that the handler uses.
@@ -78,15 +83,16 @@ pub fn get() -> Result<&'static Words> {
     if let Some(words) = existing() {
         return Ok(words);
     }
+    let mut reason = EXIST;
     for at in places()? {
         match make(at) {
             Ok(()) => return Ok(remember(at)),
             Err(EXIST) if awaited(at) => return Ok(remember(at)),
-            Err(EXIST) => {}
-            Err(errno) => return Err(errno),
+            // Taken, or behind the end of the address space.
+            Err(errno) => reason = errno,
         }
     }
-    Err(EXIST)
+    Err(reason)
 }
 
 fn remember(at: u64) -> &'static Words {
@@ -96,8 +102,8 @@ fn remember(at: u64) -> &'static Words {
     unsafe { &*words }
 }
 
-/// Where the words may be: below the main program, ascending distance. Read from the kernel's own copy of the vector,
-/// which a dynamic loader that was called by name does not change, and which others can read.
+/// Where the words may be, as `docs/keys.md` has it. Read from the kernel's own copy of the vector, which a dynamic loader
+/// that was called by name does not change, and which others can read.
 fn places() -> Result<impl Iterator<Item = u64>> {
     let fd = sys::open(b"/proc/self/auxv\0", flags::O_RDONLY | flags::O_CLOEXEC)?;
     let mut buf = [0; 1024];
@@ -107,7 +113,9 @@ fn places() -> Result<impl Iterator<Item = u64>> {
     let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
     let headers = entries.iter().find(|entry| word(&entry[..8]) == AT_PHDR).map(|entry| word(&entry[8..]));
     let base = headers.ok_or(Errno::INVAL)? & !(STRIDE - 1);
-    Ok((1..=PLACES).filter_map(move |n| base.checked_sub(n * STRIDE)).filter(|&at| at != 0))
+    let near = (1..=PLACES).map(|n| n * STRIDE);
+    let below = near.chain(FAR_BELOW.map(|bit| 1 << bit)).filter_map(move |distance| base.checked_sub(distance));
+    Ok(below.chain(FAR_ABOVE.filter_map(move |bit| base.checked_add(1 << bit))).filter(|&at| at != 0))
 }
 
 /// Makes the words at `at`, if nothing is there. Who comes first wins; the mark is the last thing stored.

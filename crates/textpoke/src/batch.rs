@@ -1,7 +1,6 @@
 //! Many patches at once.
 
-use textpoke_core::isa::X86_64;
-use textpoke_core::{Direction, Plan, Site};
+use textpoke_core::{Direction, Site};
 
 use crate::{Error, Patch, Patcher};
 
@@ -33,7 +32,8 @@ impl Batch {
         self.sites.is_empty()
     }
 
-    /// Installs all patches. When it returns, every thread executes the new instructions.
+    /// Installs all patches, by one protocol that suits them all. When it returns, every thread executes the new
+    /// instructions.
     ///
     /// # Errors
     /// [`Error::Plan`] when two sites overlap or there are none; [`Error::Process`] with a verdict when something else
@@ -41,7 +41,6 @@ impl Batch {
     /// that this failed too.
     pub fn install(mut self, patcher: &Patcher) -> Result<Installed, Error> {
         self.sites.sort_by_key(|site| site.addr);
-        Plan::<X86_64>::new(&self.sites)?.trappable()?;
         // SAFETY: each site comes from a `Patch`, whose maker promised this.
         unsafe { patcher.apply(&self.sites, Direction::Install) }?;
         Ok(Installed { sites: self.sites })

@@ -53,17 +53,20 @@
 #[cfg(any(feature = "log", feature = "tracing"))]
 mod adapters;
 mod batch;
+mod entry;
 mod error;
 pub mod keys;
 mod patch;
 mod patcher;
 mod switch;
+mod veneer;
 
 #[cfg(feature = "log")]
 pub use adapters::log;
 #[cfg(feature = "tracing")]
 pub use adapters::tracing;
 pub use batch::{Batch, Installed};
+pub use entry::Entry;
 pub use error::Error;
 pub use patch::Patch;
 pub use patcher::Patcher;

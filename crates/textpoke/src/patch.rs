@@ -1,8 +1,10 @@
 //! What becomes of one site.
 
 use textpoke_core::choose::Choice;
-use textpoke_core::isa::X86_64;
+use textpoke_core::isa::Isa;
+use textpoke_core::trap::Effect;
 use textpoke_core::{Refusal, Site, choose};
+use textpoke_linux::Host;
 
 use crate::Error;
 
@@ -15,9 +17,14 @@ pub struct Patch {
 impl Patch {
     /// One instruction becomes another one of the same length.
     ///
-    /// A trap handler must be able to act as either: a NOP of any length, JMP, CALL, Jcc, RET, or MOV of an immediate to
-    /// a register. A JMP or RET may be shorter than the other form if INT3 (`0xcc`) fills the rest. For other
+    /// On x86-64 a trap handler must be able to act as either: a NOP of any length, JMP, CALL, Jcc, RET, or MOV of an
+    /// immediate to a register. A JMP or RET may be shorter than the other form if INT3 (`0xcc`) fills the rest. For other
     /// instructions see [`Patch::instruction_with`].
+    ///
+    /// On AArch64 and RISC-V it is one store where the architecture lets the instruction change live (NOP, B, BL, BRK, SVC
+    /// on AArch64; any two of the same length on RISC-V, those of four bytes at a multiple of 4). For any other pair all
+    /// threads are parked while the bytes change: each is interrupted by a signal, as if it had a handler with
+    /// `SA_RESTART`.
     ///
     /// # Errors
     /// [`Error::Refused`] when the lengths differ or are not 1 to 8, both are the same, the old bytes are a breakpoint,
@@ -77,16 +84,43 @@ impl Patch {
         boundaries: &[(u8, u8)],
         copy: *const (),
     ) -> Result<Self, Error> {
-        let inside = |&&(offset, _): &&(u8, u8)| offset > 0 && usize::from(offset) < old.len().min(8);
-        if boundaries.is_empty() || boundaries.iter().filter(inside).count() != boundaries.len() {
+        // SAFETY: the same conditions; there is one new instruction.
+        unsafe { Self::sequence(addr, old, new, boundaries, &[], copy, None) }
+    }
+
+    /// Several instructions become several others. Threads that stand between the old ones are waited for: they execute
+    /// what is left of the old form, and nobody begins it anew.
+    ///
+    /// `boundaries` are as for [`Patch::several`], `new_boundaries` the offsets of the new instructions but the first.
+    /// `new_code` does what the new instructions do and goes on behind the site; it is needed if there are several.
+    ///
+    /// # Errors
+    /// As [`Patch::several`]. Installing fails, with nothing changed, when a thread does not leave the site.
+    ///
+    /// # Safety
+    /// Those of [`Patch::several`], for the new form as well.
+    pub unsafe fn sequence(
+        addr: *const (),
+        old: &[u8],
+        new: &[u8],
+        boundaries: &[(u8, u8)],
+        new_boundaries: &[u8],
+        copy: *const (),
+        new_code: Option<*const ()>,
+    ) -> Result<Self, Error> {
+        let inside = |offset: u8| offset > 0 && usize::from(offset) < old.len().min(8);
+        let all = boundaries.iter().all(|&(offset, _)| inside(offset)) && new_boundaries.iter().all(|&o| inside(o));
+        if boundaries.is_empty() || !all {
             return Err(Error::Refused(addr as u64, Refusal::NoCopy));
         }
         check(Site::single(addr as u64, old, new), addr, old, new, |site| {
             site.copy = copy as u64;
+            site.stand_in = new_code.map_or(0, |code| code as u64);
             for &(offset, at) in boundaries {
                 site.inner |= 1 << offset;
                 site.copy_at[usize::from(offset)] = at;
             }
+            site.new_inner = new_boundaries.iter().fold(0, |inner, offset| inner | 1 << offset);
         })
     }
 
@@ -111,16 +145,38 @@ fn check(
         old,
         new,
         inner: site.inner,
-        new_inner: 0,
+        new_inner: site.new_inner,
         copy: site.copy,
         stand_in: site.stand_in,
         red_zone: false,
         traps: true,
         word: false,
-        park: false,
+        park: true,
     };
-    choose::<X86_64>(&choice).map_err(refused)?;
+    if returns_inside(&site) {
+        return Err(refused(Refusal::ReturnInside));
+    }
+    choose::<Host>(&choice).map_err(refused)?;
     Ok(Patch { site })
+}
+
+/// Whether one of the instructions that others follow inside the site is a call: nobody looks for its return address,
+/// which may be in a register.
+fn returns_inside(site: &Site) -> bool {
+    let forms = [(site.inner, &site.old), (site.new_inner, &site.new)];
+    forms.into_iter().any(|(inner, bytes)| {
+        let mut start = 0;
+        (1..site.len()).filter(|&i| inner >> i & 1 == 1).any(|end| {
+            let (at, behind) = (site.addr + start as u64, site.addr + end as u64);
+            let insn = Host::decode(at, &bytes[start..end]);
+            start = end;
+            match insn.map(|insn| Host::effect(insn, &Default::default())) {
+                Some(Effect::Call { ret, .. }) => ret == behind,
+                Some(Effect::Set { value, pc, .. }) => value == behind && pc != behind,
+                _ => false,
+            }
+        })
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! The proof that this process can be patched.
 
-use textpoke_core::{Direction, Kind, Refusal, Site};
+use textpoke_core::choose::for_all;
+use textpoke_core::{Direction, Kind, Plan, Refusal, Site};
+use textpoke_linux::Host;
 use textpoke_linux::process;
 
 use crate::Error;
@@ -36,16 +38,29 @@ impl Patcher {
         Self { word: true }
     }
 
-    /// Performs a batch of sites, by traps if threads can take them, else by single stores.
+    /// Makes code that the program has just written executable by every thread: caches are maintained and CPUs have
+    /// synchronised when it returns. Before that no [`Target`](crate::Target) or patch may lead to it.
+    ///
+    /// # Errors
+    /// [`Error::Process`] when the kernel refuses the synchronisation.
+    ///
+    /// # Safety
+    /// `len` bytes from `start` on are mapped readable.
+    pub unsafe fn code_is_ready(&self, start: *const (), len: usize) -> Result<(), Error> {
+        let done = textpoke_linux::code::ready(start as u64, len as u64);
+        done.map_err(|errno| process::Error::Setup("synchronising the CPUs", errno).into())
+    }
+
+    /// Performs a batch of sites, by the protocol that suits all of them and asks least of other threads. Where that is by
+    /// traps and a thread blocks them, single stores will do if they are known to.
     ///
     /// # Safety
     /// As for [`process::apply`], points 1 to 3 and 5.
     pub(crate) unsafe fn apply(&self, sites: &[Site], dir: Direction) -> Result<(), Error> {
-        let several = sites.iter().any(|site| site.inner != 0);
-        let kind = if several { Kind::Displace } else { Kind::Breakpoint };
+        let kind = for_all(Plan::<Host>::new(sites)?, true)?;
         // SAFETY: the caller's duty.
         match unsafe { process::apply(sites, kind, dir) } {
-            Err(error @ process::Error::TrapBlocked(_)) if !several && self.word => {
+            Err(error @ process::Error::TrapBlocked(_)) if kind == Kind::Breakpoint && self.word => {
                 match sites.iter().find(|site| !site.in_one_word()) {
                     Some(site) if sites.len() == 1 => Err(Error::Refused(site.addr, Refusal::Straddles)),
                     Some(_) => Err(error.into()),

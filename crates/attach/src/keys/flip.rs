@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use textpoke_core::isa::X86_64;
 use textpoke_core::{Direction, Kind as Protocol, Plan, Refusal, Run, Site, Verdict, drive};
 use textpoke_keys::abi::Kind;
-use textpoke_keys::form::{self, How, MAX_LEN};
+use textpoke_keys::form::{Forms, How, MAX_LEN};
 
 use crate::error::Error;
 use crate::image::Image;
@@ -325,7 +325,7 @@ fn sites_of(keeper: &Keeper, key: &Key, value: u64, how: How) -> Result<Vec<Site
         let mut now = [0; MAX_LEN];
         let now = &mut now[..usize::from(entry.len).min(MAX_LEN)];
         peek(keeper, entry.code, now)?;
-        match form::change(entry, now, value, how) {
+        match X86_64::change(entry, now, value, how) {
             Ok(site) => sites.extend(site),
             Err(Refusal::Length { .. }) => {
                 return Err(Error::Damaged(format!(

@@ -212,11 +212,12 @@ impl Hand {
                 Ok(()) => return Ok(Words::at(at)),
                 // The program's own library makes them at this moment.
                 Err(Error::Remote(_, libc::EEXIST)) if self.awaited(keeper, at)? => return Ok(Words::at(at)),
-                Err(Error::Remote(_, libc::EEXIST)) => {}
+                // Taken, or behind the end of the address space.
+                Err(Error::Remote(..)) => {}
                 Err(e) => return Err(e),
             }
         }
-        Err(Error::Unsupported("the address space below the program is full: no room for the engine's lock"))
+        Err(Error::Unsupported("the address space around the program is full: no room for the engine's lock"))
     }
 
     /// Who comes first makes them; the mark is the last thing stored.

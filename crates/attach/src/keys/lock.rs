@@ -15,6 +15,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the same holder is believed to be at work before it is looked for.
 const GLANCE: Duration = Duration::from_millis(50);
 
+/// How often threads of the program let us go first, a millisecond each, before they forget about us.
+const AHEAD: u32 = 200;
+
 /// Takes the lock. While it is waited for, the program's threads run on and are served.
 ///
 /// # Errors
@@ -37,12 +40,21 @@ pub fn take(keeper: &mut Keeper, hand: &mut Hand, words: Words) -> Result<(), Er
         }
         _ => {}
     }
+    let taken = take_from_others(keeper, hand, words, start);
+    // We may have been the only one who waited.
+    poke(keeper, words.ahead(), &0u32.to_le_bytes())?;
+    taken
+}
+
+fn take_from_others(keeper: &mut Keeper, hand: &mut Hand, words: Words, start: Instant) -> Result<(), Error> {
+    let me = hand.tid();
     let mut seen = (0, Instant::now());
     loop {
         let found = hand.exchange_if(keeper, words.lock(), 0, me)?;
         if found == 0 {
             return own(keeper, hand, words);
         }
+        poke(keeper, words.ahead(), &AHEAD.to_le_bytes())?;
         if found != seen.0 {
             seen = (found, Instant::now());
         }

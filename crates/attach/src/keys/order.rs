@@ -3,7 +3,7 @@
 use textpoke_core::isa::X86_64;
 use textpoke_core::{Direction, Kind as Protocol, Plan, Run, Site, Verdict, drive};
 use textpoke_keys::abi::Kind;
-use textpoke_keys::form::{self, How, MAX_LEN};
+use textpoke_keys::form::{Forms, How, MAX_LEN};
 
 use crate::error::Error;
 use crate::inject::peek;
@@ -46,10 +46,10 @@ pub fn put(keeper: &mut Keeper, hand: &mut Hand, words: Words) -> Result<usize, 
             let mut now = [0; MAX_LEN];
             let now = &mut now[..usize::from(entry.len).min(MAX_LEN)];
             peek(keeper, entry.code, now)?;
-            match form::change(entry, now, key.value, How::Store) {
+            match X86_64::change(entry, now, key.value, How::Store) {
                 Ok(site) => plain.extend(site),
                 // Traps, or a mixture.
-                Err(_) => mixed.extend(form::mend(entry, now, key.value).map_err(|why| {
+                Err(_) => mixed.extend(X86_64::mend(entry, now, key.value).map_err(|why| {
                     Error::Damaged(format!("the code at {:#x} was changed by somebody else: {why}", entry.code))
                 })?),
             }

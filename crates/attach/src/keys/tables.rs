@@ -3,8 +3,12 @@
 //! Everything that is read was written by somebody else, who may mean harm: each number is checked before it is used, each
 //! address before it is believed, and what makes no sense is left out and told.
 
-use textpoke_keys::abi::{CLOSING, ENTRY_SIZE, Entry, KEY_SIZE, Kind, NO_INDEX, Note, OBJECT_STATE};
+use std::collections::{HashMap, HashSet};
+
+use textpoke_core::isa::X86_64;
+use textpoke_keys::abi::{CLOSING, ENTRY_SIZE, Entry, KEY_SIZE, Kind, NO_INDEX, Note, OBJECT_STATE, UNCOUNTED};
 use textpoke_keys::find::{self, Memory, Segment};
+use textpoke_keys::form::Forms;
 
 use crate::proc::Mapping;
 
@@ -12,6 +16,8 @@ use crate::proc::Mapping;
 const MOST_KEYS: usize = 1 << 20;
 /// Most sites of a process.
 const MOST_SITES: usize = 1 << 22;
+/// Most keys that a program has copies of.
+const MOST_COPIES: usize = 1 << 16;
 /// Most bytes of a name.
 const MOST_TEXT: u32 = 4096;
 /// Most program headers of an object, as [`find::object`] has it.
@@ -102,8 +108,9 @@ impl Tables {
                 }
             }
         }
-        tables.read_keys(memory, &map);
-        tables.read_sites(memory, &map);
+        let mut keys = tables.read_keys(memory, &map);
+        tables.read_sites(memory, &map, &mut keys);
+        tables.keys = keys.into_iter().map(|read| read.key).collect();
         tables
     }
 
@@ -113,18 +120,20 @@ impl Tables {
         self.keys.binary_search_by_key(&at, |key| key.at).ok().map(|i| &self.keys[i])
     }
 
-    fn read_keys(&mut self, memory: &mut impl Memory, map: &Map<'_>) {
+    /// The keys of all tables, ascending.
+    fn read_keys(&mut self, memory: &mut impl Memory, map: &Map<'_>) -> Vec<Read> {
+        let mut keys: Vec<Read> = Vec::new();
         for object in 0..self.objects.len() {
             let Object { note, path, .. } = &self.objects[object];
             let (start, end) = note.keys;
             let mut bad = 0;
-            let Some(bytes) = table(memory, start, end, MOST_KEYS.saturating_sub(self.keys.len()), KEY_SIZE) else {
+            let Some(bytes) = table(memory, start, end, MOST_KEYS.saturating_sub(keys.len()), KEY_SIZE) else {
                 self.faults.push(format!("{path}: its keys cannot be read, or are more than {MOST_KEYS}; left out"));
                 continue;
             };
             for (i, bytes) in bytes.chunks_exact(KEY_SIZE).enumerate() {
                 match read_key(memory, map, bytes, start + (i * KEY_SIZE) as u64, object) {
-                    Some(key) => self.keys.push(key),
+                    Some(key) => keys.push(key.behind(keys.last())),
                     None => bad += 1,
                 }
             }
@@ -132,41 +141,141 @@ impl Tables {
                 self.faults.push(format!("{path}: {bad} keys that make no sense, or are just being loaded; left out"));
             }
         }
-        self.keys.sort_by_key(|key| key.at);
-        self.keys.dedup_by_key(|key| key.at);
+        keys.sort_by_key(|read| read.key.at);
+        keys.dedup_by_key(|read| read.key.at);
+        keys
     }
 
-    fn read_sites(&mut self, memory: &mut impl Memory, map: &Map<'_>) {
+    /// Gives the keys their sites, and finds the keys that only sites lead to.
+    fn read_sites(&mut self, memory: &mut impl Memory, map: &Map<'_>, keys: &mut Vec<Read>) {
         let mut room = MOST_SITES;
-        for object in self.objects.iter().filter(|object| !object.closing) {
-            let (start, end) = object.note.sites;
-            let path = &object.path;
+        let (mut sites, mut copies) = (Vec::new(), Copies::default());
+        for (object, Object { note, path, closing, .. }) in self.objects.iter().enumerate() {
+            let (start, end) = note.sites;
+            if *closing {
+                continue;
+            }
             let Some(bytes) = table(memory, start, end, room, ENTRY_SIZE) else {
                 self.faults.push(format!("{path}: its sites cannot be read, or are more than {MOST_SITES}; left out"));
                 continue;
             };
             room -= bytes.len() / ENTRY_SIZE;
-            let mut bad = 0;
             for (i, bytes) in bytes.as_chunks::<ENTRY_SIZE>().0.iter().enumerate() {
                 let entry = Entry::read(bytes, start + (i * ENTRY_SIZE) as u64);
-                let owner = entry.and_then(|entry| {
+                let led = entry.and_then(|entry| {
                     let mut slot = [0; 8];
-                    let fits = fits(&entry)
+                    let fits = X86_64::fits(&entry)
                         && map.has(entry.code, u64::from(entry.len), libc::PROT_EXEC)
                         && memory.read(entry.slot, &mut slot);
-                    let key = entry.key(u64::from_le_bytes(slot));
-                    let at = self.keys.binary_search_by_key(&key, |key| key.at).ok()?;
-                    (fits && self.keys[at].kind == entry.kind).then_some((entry, at))
+                    fits.then(|| (entry, entry.key(u64::from_le_bytes(slot))))
                 });
-                match owner {
-                    Some((entry, at)) => self.keys[at].sites.push(entry),
-                    None => bad += 1,
+                if let Some((entry, key)) = led
+                    && place_of(keys, key).is_err()
+                {
+                    copies.look(memory, map, &entry, key, object);
                 }
-            }
-            if bad > 0 {
-                self.faults.push(format!("{path}: {bad} sites that make no sense, or are just being loaded; left out"));
+                sites.push((object, led));
             }
         }
+        copies.join(keys);
+        let mut bad = vec![0; self.objects.len()];
+        for (object, led) in sites {
+            let owner = led.and_then(|(entry, key)| Some((entry, place_of(keys, key).ok()?)));
+            match owner {
+                Some((entry, at)) if keys[at].key.kind == entry.kind => keys[at].key.sites.push(entry),
+                _ => bad[object] += 1,
+            }
+        }
+        keys.retain(|read| !read.replaced || !read.key.sites.is_empty());
+        for (Object { path, .. }, bad) in self.objects.iter().zip(bad).filter(|(_, bad)| *bad > 0) {
+            self.faults.push(format!("{path}: {bad} sites that make no sense, or are just being loaded; left out"));
+        }
+    }
+}
+
+/// A key, and what it is known again by.
+struct Read {
+    key: Key,
+    /// Address of the name.
+    name: u64,
+    /// Whether a program has a copy of it that all others use.
+    replaced: bool,
+}
+
+impl Read {
+    /// What a key and its copy have in common.
+    fn identity(&self) -> (u64, Option<u32>) {
+        (self.name, self.key.index)
+    }
+
+    /// Keys of C's arrays do not know their position: it follows from those before.
+    fn behind(mut self, before: Option<&Self>) -> Self {
+        if self.key.index == Some(UNCOUNTED) {
+            let next = |before: &Self| {
+                let joins = before.key.at + KEY_SIZE as u64 == self.key.at && before.name == self.name;
+                joins.then_some(before.key.index? + 1)
+            };
+            self.key.index = before.and_then(next).or(Some(0));
+        }
+        self
+    }
+}
+
+fn place_of(keys: &[Read], at: u64) -> Result<usize, usize> {
+    keys.binary_search_by_key(&at, |read| read.key.at)
+}
+
+/// A program that is compiled for a fixed address has copies of the variables of libraries that it uses, to which all
+/// others refer, too. So sites lead to keys that are in no table: here they are.
+#[derive(Default)]
+struct Copies {
+    found: Vec<Read>,
+    /// Where it was looked, so that nobody makes us look again and again.
+    looked: HashSet<u64>,
+}
+
+impl Copies {
+    /// Looks for the key that a site leads to, and for the rest of its array.
+    fn look(&mut self, memory: &mut impl Memory, map: &Map<'_>, entry: &Entry, key: u64, object: usize) {
+        if !self.looked.insert(key) {
+            return;
+        }
+        let mut found: Vec<Read> = Vec::new();
+        let mut next = key.checked_sub(u64::from(entry.index) * KEY_SIZE as u64);
+        while let Some(at) = next.filter(|_| self.looked.len() < MOST_COPIES) {
+            let mut bytes = [0; KEY_SIZE];
+            let there = at.is_multiple_of(KEY_SIZE as u64)
+                && map.has(at, KEY_SIZE as u64, libc::PROT_READ | libc::PROT_WRITE)
+                && memory.read(at, &mut bytes)
+                && bytes[2..4] == [0; 2]
+                && bytes[56..] == [0; 8];
+            let read = there.then(|| read_key(memory, map, &bytes, at, object)).flatten();
+            let same = |read: &Read| found.first().is_none_or(|f| f.name == read.name && read.key.index.is_some());
+            let Some(read) = read.filter(same) else { break };
+            self.looked.insert(at);
+            next = read.key.index.and_then(|_| at.checked_add(KEY_SIZE as u64));
+            found.push(read.behind(found.last()));
+        }
+        if found.iter().any(|copy| copy.key.at == key) {
+            self.found.append(&mut found);
+        }
+    }
+
+    /// Adds the copies to the keys, and marks those that they are copies of.
+    fn join(mut self, keys: &mut Vec<Read>) {
+        if self.found.is_empty() {
+            return;
+        }
+        let known: HashMap<_, _> = keys.iter().enumerate().map(|(i, read)| (read.identity(), i)).collect();
+        for copy in &mut self.found {
+            if let Some(&original) = known.get(&copy.identity()) {
+                keys[original].replaced = true;
+                copy.key.object = keys[original].key.object;
+            }
+        }
+        keys.append(&mut self.found);
+        keys.sort_by_key(|read| read.key.at);
+        keys.dedup_by_key(|read| read.key.at);
     }
 }
 
@@ -199,16 +308,7 @@ fn checked(note: &Note, segments: &[Segment], map: &Map<'_>) -> Result<(), &'sta
     Ok(())
 }
 
-/// Whether an entry describes a site that there can be.
-fn fits(entry: &Entry) -> bool {
-    match entry.kind {
-        Kind::Branch => matches!(entry.len, 5 | 8),
-        Kind::Call => entry.len == 5,
-        Kind::Imm => matches!(entry.len, 5 | 10),
-    }
-}
-
-fn read_key(memory: &mut impl Memory, map: &Map<'_>, bytes: &[u8], at: u64, object: usize) -> Option<Key> {
+fn read_key(memory: &mut impl Memory, map: &Map<'_>, bytes: &[u8], at: u64, object: usize) -> Option<Read> {
     let word = |i: usize| u32::from_le_bytes([bytes[i], bytes[i + 1], bytes[i + 2], bytes[i + 3]]);
     let quad = |i: usize| u64::from(word(i)) | u64::from(word(i + 4)) << 32;
     let mut text = |at: u64, len: u32| {
@@ -239,7 +339,7 @@ fn read_key(memory: &mut impl Memory, map: &Map<'_>, bytes: &[u8], at: u64, obje
         index,
         sites: Vec::new(),
     };
-    (sane && !key.name.is_empty()).then_some(key)
+    (sane && !key.name.is_empty()).then_some(Read { key, name: quad(24), replaced: false })
 }
 
 /// Text of a stranger, safe to print: control characters and what turns the direction of writing round are escaped.

@@ -10,6 +10,8 @@ use crate::proc::{self, Mapping};
 const MARK: u64 = u64::from_le_bytes(*b"textpok1");
 const STRIDE: u64 = 0x10000;
 const PLACES: u64 = 16;
+const FAR_BELOW: std::ops::RangeInclusive<u32> = 21..=36;
+const FAR_ABOVE: std::ops::RangeInclusive<u32> = 32..=35;
 const PAGE: u64 = 4096;
 /// Bytes of both pages.
 pub const BYTES: u64 = 2 * PAGE;
@@ -62,6 +64,11 @@ impl Words {
         self.at + 16
     }
 
+    /// Address of the number of times that others let whoever is outside go first.
+    pub fn ahead(self) -> u64 {
+        self.at + 28
+    }
+
     /// Address of the address of the changes; their number is in the word behind it.
     pub fn changes(self) -> u64 {
         self.at + 32
@@ -97,7 +104,9 @@ pub fn places(pid: i32) -> Result<impl Iterator<Item = u64>, Error> {
     let headers = proc::auxv(pid, libc::AT_PHDR).map_err(|_| Error::Gone(pid))?;
     let headers = headers.ok_or(Error::Unsupported("the process does not tell where its program headers are"))?;
     let base = headers & !(STRIDE - 1);
-    Ok((1..=PLACES).filter_map(move |n| base.checked_sub(n * STRIDE)).filter(|&at| at != 0))
+    let near = (1..=PLACES).map(|n| n * STRIDE);
+    let below = near.chain(FAR_BELOW.map(|bit| 1 << bit)).filter_map(move |distance| base.checked_sub(distance));
+    Ok(below.chain(FAR_ABOVE.filter_map(move |bit| base.checked_add(1 << bit))).filter(|&at| at != 0))
 }
 
 /// Whether both pages are memory of the process's own, which can be read and written.

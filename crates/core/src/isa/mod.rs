@@ -1,8 +1,10 @@
 //! What the protocols must know of an instruction set. Knowledge only: it compiles on every host.
 
 pub mod aarch64;
+pub mod entry;
 mod reg;
 pub mod riscv64;
+pub mod switch;
 pub mod x86_64;
 
 pub use aarch64::Aarch64;

@@ -6,7 +6,7 @@ use std::sync::atomic::{
 };
 
 use textpoke_linux::Published;
-use textpoke_linux::signal::{Action, CODE_INT3, Handler, Info, SIGTRAP};
+use textpoke_linux::signal::{Action, CODE_TRAP, Handler, Info, SIGTRAP};
 use textpoke_linux::sys;
 use textpoke_linux::trap::on_trap;
 use textpoke_linux::ucontext::UContext;
@@ -357,7 +357,7 @@ unsafe extern "C" fn on_fault(signal: i32, info: *mut Info, context: *mut UConte
     count(match signal {
         libc::SIGSEGV => &counts.segv,
         libc::SIGILL => &counts.ill,
-        SIGTRAP if info.code == CODE_INT3 && (ENTRY.load(SeqCst)..SITE_END.load(SeqCst)).contains(&at) => &counts.lost,
+        SIGTRAP if info.code == CODE_TRAP && (ENTRY.load(SeqCst)..SITE_END.load(SeqCst)).contains(&at) => &counts.lost,
         SIGTRAP => &counts.stray,
         _ => &counts.other,
     });

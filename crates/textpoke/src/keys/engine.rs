@@ -3,11 +3,13 @@
 use std::cell::UnsafeCell;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
+use std::sync::atomic::fence;
 
 use textpoke_core::{Kind, Refusal, Site};
 use textpoke_keys::abi::{Entry, Key, Kind as KeyKind};
 use textpoke_keys::change::{Change, Machine};
-use textpoke_keys::form::{self, How, MAX_LEN};
+use textpoke_keys::form::{Forms, How, MAX_LEN};
+use textpoke_linux::Host;
 use textpoke_linux::process::Held;
 
 use super::index::Index;
@@ -119,7 +121,7 @@ impl Keys {
             let key = key_at(address);
             let value = value_of(key);
             for (_, entry) in self.index().sites_of(address) {
-                let mended = form::mend(entry, text(entry, &mut [0; MAX_LEN]), value);
+                let mended = Host::mend(entry, text(entry, &mut [0; MAX_LEN]), value);
                 // Values of eight bytes are part of an instruction: no trap stands there, and one store made or did not
                 // make the change.
                 let whole = entry.kind != KeyKind::Imm || entry.len != 10;
@@ -150,21 +152,29 @@ impl Keys {
     pub fn apply(&mut self, changes: &[Change]) -> Result<(), KeyError> {
         loop {
             let turns = turns(changes)?;
-            let Some(taken) = take_counts(&turns) else { continue };
             let under_way: Vec<UnderWay> = turns
                 .iter()
                 .map(|turn| UnderWay { key: core::ptr::from_ref(turn.key).addr() as u64, value: turn.value.1 })
                 .collect();
             let words = self.held.words();
             words.changes.store(under_way.as_ptr().addr() as u64, SeqCst);
+            // Before the first count: a fork child that is born from here on finds what to put in order.
             words.change_count.store(under_way.len() as u32, SeqCst);
-            let done = self.patch(&turns);
+            let done = take_counts(&turns).then(|| self.patch(&turns));
             match done {
-                Ok(()) => turns.iter().for_each(publish),
-                Err(_) => give_back(&turns[..taken]),
+                Some(Ok(())) => {
+                    turns.iter().for_each(publish);
+                    // Where a number is no operand of an instruction the value is what threads read: when we return, nobody
+                    // reads an old one. Nothing is paired; it waits for the stores to be seen.
+                    fence(SeqCst);
+                }
+                Some(Err(_)) => give_back(&turns),
+                None => {}
             }
             words.change_count.store(0, SeqCst);
-            return done;
+            if let Some(done) = done {
+                return done;
+            }
         }
     }
 
@@ -182,7 +192,7 @@ impl Keys {
                     return Err(refused(Refusal::OldNotEmulated));
                 }
                 let now = &mut [0; MAX_LEN];
-                let site = form::change(entry, text(entry, now), turn.value.1, protocol::how(kind));
+                let site = Host::change(entry, text(entry, now), turn.value.1, protocol::how(kind));
                 sites.extend(site.map_err(refused)?);
             }
         }
@@ -212,7 +222,7 @@ impl Keys {
                 continue;
             }
             for (_, entry) in self.index().sites_of(at) {
-                let changed = form::change(entry, text(entry, &mut [0; MAX_LEN]), value, How::Store);
+                let changed = Host::change(entry, text(entry, &mut [0; MAX_LEN]), value, How::Store);
                 sites.extend(changed.map_err(|refusal| KeyError::Refused(entry.code, refusal))?);
             }
         }
@@ -260,8 +270,8 @@ fn turns(changes: &[Change]) -> Result<Vec<Turn>, KeyError> {
 }
 
 /// Changes the counts of keys that are on. From 1 on others change them without the lock; nobody may begin to rely on a
-/// key that is going off. `None` if somebody changed one in between; otherwise how many there are to give back.
-fn take_counts(turns: &[Turn]) -> Option<usize> {
+/// key that is going off. False, and nothing has changed, if somebody changed one in between.
+fn take_counts(turns: &[Turn]) -> bool {
     for (i, turn) in turns.iter().enumerate() {
         let count = &turn.key.count;
         if turn.is_branch()
@@ -269,10 +279,10 @@ fn take_counts(turns: &[Turn]) -> Option<usize> {
             && count.compare_exchange(turn.count.0, turn.count.1, SeqCst, SeqCst).is_err()
         {
             give_back(&turns[..i]);
-            return None;
+            return false;
         }
     }
-    Some(turns.len())
+    true
 }
 
 /// The opposite, when the code could not be changed.

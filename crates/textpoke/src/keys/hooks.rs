@@ -44,16 +44,5 @@ pub unsafe extern "C" fn going(object: *const AtomicU32) {
 
 /// The words of the object that this code is in; null if it has no sites.
 fn own_object() -> *const AtomicU32 {
-    let own;
-    // SAFETY: loads an address from the GOT, 0 where there is no such symbol.
-    unsafe {
-        core::arch::asm!(
-            ".weak textpoke_object",
-            ".hidden textpoke_object",
-            "mov {}, [rip + textpoke_object@GOTPCREL]",
-            lateout(reg) own,
-            options(nostack, preserves_flags),
-        );
-    }
-    own
+    textpoke_linux::weak_address!("textpoke_object", "hidden") as *const AtomicU32
 }

@@ -1,6 +1,6 @@
 //! All sites of all loaded objects, by key.
 
-use textpoke_keys::abi::{CLOSING, ENTRY_SIZE, Entry, KEY_SIZE, Kind, Note, OBJECT_STATE};
+use textpoke_keys::abi::{CLOSING, ENTRY_SIZE, Entry, KEY_SIZE, Kind, NO_INDEX, Note, OBJECT_STATE};
 use textpoke_keys::find::{self, Memory, Segment};
 use textpoke_linux::process::Error;
 use textpoke_linux::range::Prot;
@@ -22,6 +22,8 @@ pub(super) struct Index {
     sites: Vec<(u64, Entry)>,
     /// Where keys are: first and behind the last byte.
     keys: Vec<(u64, u64)>,
+    /// Those of them that are in no table: see [`copies`].
+    copies: Vec<(u64, u64)>,
 }
 
 /// Reads this process's memory, where there may be none.
@@ -35,7 +37,7 @@ impl Memory for Own {
 
 impl Index {
     pub const fn new() -> Self {
-        Self { generation: 0, built: false, sites: Vec::new(), keys: Vec::new() }
+        Self { generation: 0, built: false, sites: Vec::new(), keys: Vec::new(), copies: Vec::new() }
     }
 
     /// The sites of a key, ascending.
@@ -48,6 +50,11 @@ impl Index {
     /// All keys' addresses.
     pub fn keys(&self) -> impl Iterator<Item = u64> {
         self.keys.iter().flat_map(|&(start, end)| (start..end).step_by(KEY_SIZE))
+    }
+
+    /// Whether a key is a program's copy of a library's.
+    pub fn is_copy(&self, key: u64) -> bool {
+        self.copies.iter().any(|&(start, end)| (start..end).contains(&key))
     }
 
     /// Whether there is a key at this address.
@@ -78,10 +85,8 @@ impl Index {
         self.keys.sort_unstable();
         self.keys.dedup();
         // A key in an object that is not relocated yet cannot be told: its sites are looked at when it has come.
-        let mut copies: Vec<u64> = found.iter().map(|&(key, _)| key).filter(|&key| !self.is_key(key)).collect();
-        copies.sort_unstable();
-        copies.dedup();
-        self.keys.extend(copies.into_iter().filter(|&key| is_copy(key)).map(|key| (key, key + KEY_SIZE as u64)));
+        self.copies = copies(found.iter().filter(|&&(key, _)| !self.is_key(key)));
+        self.keys.extend(&self.copies);
         self.keys.sort_unstable();
         found.retain(|&(key, _)| self.is_key(key));
         found.sort_unstable_by_key(|&(key, entry)| (key, entry.code));
@@ -91,18 +96,40 @@ impl Index {
     }
 }
 
-/// Whether there is a key here, in no table: a program that is compiled for a fixed address has a copy of each variable of
-/// a library that it uses, to which all others refer, too. And an object without sites may have no note.
-fn is_copy(at: u64) -> bool {
+/// The keys that sites lead to and that are in no table: a program that is compiled for a fixed address has a copy of each
+/// variable of a library that it uses, of a whole array, to which all others refer, too. And an object without sites may
+/// have no note.
+fn copies<'a>(led: impl Iterator<Item = &'a (u64, Entry)>) -> Vec<(u64, u64)> {
+    let size = KEY_SIZE as u64;
+    let mut found: Vec<(u64, u64)> = Vec::new();
+    for &(key, entry) in led {
+        if found.iter().any(|&(start, end)| (start..end).contains(&key)) {
+            continue;
+        }
+        let start = key.wrapping_sub(u64::from(entry.index) * size);
+        let Some((name, single)) = name_at(start) else { continue };
+        let goes_on = |at: &u64| !single && name_at(*at) == Some((name, false));
+        let count = (start..).step_by(KEY_SIZE).skip(1).take_while(goes_on).take(usize::from(u16::MAX)).count();
+        let end = start + (1 + count as u64) * size;
+        if key < end {
+            found.push((start, end));
+        }
+    }
+    found
+}
+
+/// If there is a key here: the address of its name, and whether it is in no array.
+fn name_at(at: u64) -> Option<(u64, bool)> {
     let mut bytes = [0; KEY_SIZE];
     let whole = at != 0 && at.is_multiple_of(KEY_SIZE as u64) && Own.read(at, &mut bytes);
     let word = |i: usize| bytes[i..i + 8].iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
     // Kind and width; what is zero; where the name is.
-    whole
+    let sane = whole
         && Kind::from_u8(bytes[0]).is_some()
         && matches!(bytes[1..4], [1 | 2 | 4 | 8, 0, 0])
         && word(56) == 0
-        && Own.read(word(24), &mut [0])
+        && Own.read(word(24), &mut [0]);
+    sane.then(|| (word(24), bytes[52..56] == NO_INDEX.to_le_bytes()))
 }
 
 /// The sites of an object, and its keys; nothing if it is on its way out or makes no sense.

@@ -16,7 +16,9 @@
 /// ```
 #[macro_export]
 macro_rules! static_key {
-    ($($keys:tt)*) => { $crate::__keys::static_key! { in $crate::keys::Process; $($keys)* } };
+    ($($keys:tt)*) => {
+        $crate::__keys::__static_key! { ($crate::keys::coming, $crate::keys::going) $crate::keys::Process; $($keys)* }
+    };
 }
 
 /// Whether a static key is on; to be used where it mostly is not.
@@ -68,7 +70,9 @@ macro_rules! static_branch_likely {
 /// ```
 #[macro_export]
 macro_rules! static_call {
-    ($($calls:tt)*) => { $crate::__keys::static_call! { in $crate::keys::Process; $($calls)* } };
+    ($($calls:tt)*) => {
+        $crate::__keys::__static_calls! { ($crate::keys::coming, $crate::keys::going) $crate::keys::Process; $($calls)* }
+    };
 }
 
 /// Calls a static call: `call!(SCALE(4))`.
@@ -94,7 +98,9 @@ macro_rules! call {
 /// ```
 #[macro_export]
 macro_rules! static_imm {
-    ($($values:tt)*) => { $crate::__keys::static_imm! { in $crate::keys::Process; $($values)* } };
+    ($($values:tt)*) => {
+        $crate::__keys::__static_imms! { ($crate::keys::coming, $crate::keys::going) $crate::keys::Process; $($values)* }
+    };
 }
 
 /// Reads an immediate value: `read_imm!(LIMIT)`.

@@ -4,13 +4,16 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 
 use textpoke_core::Kind;
+use textpoke_core::isa::Isa;
 use textpoke_keys::form::How;
+use textpoke_linux::Host;
 
 /// How the sites of keys are changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Protocol {
-    /// [`Protocol::Word`] where the processor's vendor documents it or it was assumed, else [`Protocol::Breakpoint`].
+    /// [`Protocol::Word`] where the processor's vendor documents it or it was assumed, or on AArch64 and RISC-V, whose
+    /// manuals let sites change so; else [`Protocol::Breakpoint`].
     #[default]
     Auto = 0,
     /// One store, one synchronisation, no trap. Where the vendor documents nothing of the kind it needs
@@ -19,9 +22,13 @@ pub enum Protocol {
     /// Traps, and three synchronisations. The first time it installs a SIGTRAP handler that passes on to the program's.
     Breakpoint = 2,
     /// A jump over the bytes that change, and three synchronisations; no trap. For branches only. It rests on two bytes
-    /// being fetched at once, and like `Word` on the vendor or [`assume_word_stores`].
+    /// being fetched at once, and like `Word` on the vendor or [`assume_word_stores`]. There is none but on x86-64: elsewhere
+    /// as `Word`.
     ShortJump = 3,
 }
+
+/// Whether sites are instructions of four bytes, which all may change into each other.
+const WORDS: bool = Host::TRAP.len() == 4;
 
 static CHOSEN: AtomicU8 = AtomicU8::new(Protocol::Auto as u8);
 static ASSUMED: AtomicBool = AtomicBool::new(false);
@@ -46,16 +53,17 @@ pub(super) fn kind() -> Kind {
     let word = ASSUMED.load(Relaxed) || documented();
     match CHOSEN.load(Relaxed) {
         2 => Kind::Breakpoint,
-        3 if word => Kind::ShortJump,
+        3 if word && !WORDS => Kind::ShortJump,
         _ if word => Kind::Word,
         _ => Kind::Breakpoint,
     }
 }
 
-/// Asking the CPU takes long in a virtual machine.
+/// Whether the vendor or, where instructions are words, the architecture says that one store may change a site. Asking the
+/// CPU takes long in a virtual machine.
 fn documented() -> bool {
     static DOCUMENTED: OnceLock<bool> = OnceLock::new();
-    *DOCUMENTED.get_or_init(|| textpoke_linux::cpu::documents_word_store())
+    WORDS || *DOCUMENTED.get_or_init(|| textpoke_linux::cpu::documents_word_store())
 }
 
 /// What of a site it changes.

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 
 use textpoke::core::{Direction, Kind};
 use textpoke::linux::process::{self, Error};
-use textpoke::linux::signal::{Action, CODE_INT3, Info, SA_RESTART, SIGTRAP, bit};
+use textpoke::linux::signal::{Action, CODE_TRAP, Info, SA_RESTART, SIGTRAP, bit};
 use textpoke::linux::sys;
 use textpoke::linux::ucontext::UContext;
 
@@ -50,7 +50,7 @@ unsafe extern "C" fn own_handler(signal: i32, info: *mut Info, context: *mut UCo
     let mask = sys::sigmask().unwrap();
     assert_eq!(mask, context.sigmask | bit(SIGTRAP) | bit(12), "the mask that the action asks for");
     match info.code {
-        CODE_INT3 => TRAPPED.fetch_add(1, Relaxed),
+        CODE_TRAP => TRAPPED.fetch_add(1, Relaxed),
         _ => RAISED.fetch_add(1, Relaxed),
     };
 }
@@ -158,7 +158,7 @@ fn sleepers_are_not_woken() {
         let asleep = || {
             let tasks = std::fs::read_dir("/proc/self/task").unwrap();
             let calls = tasks.filter_map(|t| std::fs::read_to_string(t.unwrap().path().join("syscall")).ok());
-            calls.filter(|call| call.starts_with("7 ")).count() == 8
+            calls.filter(|call| call.starts_with("271 ")).count() == 8
         };
         while ready.load(Relaxed) < 8 || !asleep() {
             std::thread::yield_now();

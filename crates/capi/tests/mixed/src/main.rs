@@ -92,6 +92,13 @@ fn library(path: &str) {
     }
 }
 
+/// C's arrays do not count themselves.
+fn listed() {
+    let all = textpoke::keys::all().unwrap();
+    let names: Vec<&str> = all.iter().map(|key| &*key.name).filter(|name| name.starts_with("C_KEYS")).collect();
+    assert_eq!(names, ["C_KEYS[0]", "C_KEYS[1]", "C_KEYS[2]"]);
+}
+
 fn main() {
     // By one store where the vendor documents it, and by traps.
     for protocol in [Protocol::Auto, Protocol::Breakpoint] {
@@ -102,5 +109,6 @@ fn main() {
             assert_eq!(inside_turns(0, 1), 0);
         }
     }
+    listed();
     println!("good");
 }

@@ -34,9 +34,6 @@ pub struct Registers {
     pub cr2: u64,
 }
 
-/// [`Registers::segments`] of a 64-bit thread, as the kernel writes it: a mark by which frames on a stack are recognised.
-pub const USER_SEGMENTS: u64 = 0x002b_0000_0000_0033;
-
 /// The signal frame's context.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +72,21 @@ impl Registers {
             14 => &mut self.r14,
             _ => &mut self.r15,
         }
+    }
+
+    /// The program counter.
+    pub fn pc(&self) -> u64 {
+        self.rip
+    }
+
+    /// The program counter, to be changed.
+    pub fn pc_mut(&mut self) -> &mut u64 {
+        &mut self.rip
+    }
+
+    /// The stack pointer.
+    pub fn sp(&self) -> u64 {
+        self.rsp
     }
 
     /// What [`textpoke_core::trap::resolve`] reads.

@@ -1,22 +1,11 @@
-//! What the bytes of a site are, for each value of its key.
+//! What stands at sites on x86-64.
 
 use textpoke_core::isa::x86_64::{Insn, call, jmp};
 use textpoke_core::isa::{Isa, X86_64};
 use textpoke_core::{Refusal, Site};
 
-use crate::abi::{Entry, Kind, LIKELY, TAIL, ZERO};
-
-/// Most bytes of a site.
-pub const MAX_LEN: usize = 10;
-
-/// How a site will be changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum How {
-    /// In one store: only the bytes that the value is in.
-    Store,
-    /// From its head on: the whole instruction, as protocols need it that trap or hop there.
-    Head,
-}
+use super::{Forms, How, MAX_LEN, jumps};
+use crate::abi::{Entry, Kind, TAIL, ZERO};
 
 /// NOP of five bytes.
 const NOP5: [u8; 5] = [0x0f, 0x1f, 0x44, 0, 0];
@@ -32,13 +21,25 @@ const JUMPS: u8 = 0xc0;
 const SHORT: u8 = 0x44;
 const NEAR: u8 = 0x84;
 
-/// The site for changing `entry` from what stands there, `now` (its bytes from [`Entry::code`] on), to what `value`
-/// demands. `None` if it stands there already.
-///
-/// # Errors
-/// [`Refusal::OldNotEmulated`] when no form of such a site stands there, [`Refusal::OutOfRange`] for a function out of
-/// reach of a site whose trampoline is too, [`Refusal::Length`] for [`How::Head`] and an eight-byte immediate, whose instruction is longer than a site.
-pub fn change(entry: &Entry, now: &[u8], value: u64, how: How) -> Result<Option<Site>, Refusal> {
+impl Forms for X86_64 {
+    fn fits(entry: &Entry) -> bool {
+        match entry.kind {
+            Kind::Branch => matches!(entry.len, 5 | 8),
+            Kind::Call => entry.len == 5,
+            Kind::Imm => matches!(entry.len, 5 | 10),
+        }
+    }
+
+    fn change(entry: &Entry, now: &[u8], value: u64, how: How) -> Result<Option<Site>, Refusal> {
+        change(entry, now, value, how)
+    }
+
+    fn mend(entry: &Entry, now: &[u8], value: u64) -> Result<Option<Site>, Refusal> {
+        mend(entry, now, value)
+    }
+}
+
+fn change(entry: &Entry, now: &[u8], value: u64, how: How) -> Result<Option<Site>, Refusal> {
     let now = now.get(..usize::from(entry.len)).ok_or(Refusal::OldNotEmulated)?;
     match entry.kind {
         Kind::Branch => branch(entry, now, value != 0, how),
@@ -47,12 +48,7 @@ pub fn change(entry: &Entry, now: &[u8], value: u64, how: How) -> Result<Option<
     }
 }
 
-/// The site that puts `entry` right whatever a patcher that was killed left there, its trap bytes included: what it
-/// should be for `value`, and as its old form the other one. `None` if nothing is wrong.
-///
-/// # Errors
-/// As [`change`].
-pub fn mend(entry: &Entry, now: &[u8], value: u64) -> Result<Option<Site>, Refusal> {
+fn mend(entry: &Entry, now: &[u8], value: u64) -> Result<Option<Site>, Refusal> {
     if now.first() != Some(&X86_64::TRAP[0]) {
         let how = if entry.kind == Kind::Imm && entry.len == 10 { How::Store } else { How::Head };
         return change(entry, now, value, how);
@@ -89,11 +85,6 @@ pub fn mend(entry: &Entry, now: &[u8], value: u64) -> Result<Option<Site>, Refus
         }
     }
     change(entry, whole, value, How::Head)
-}
-
-/// Whether a branch jumps when its key is on or off.
-const fn jumps(entry: &Entry, on: bool) -> bool {
-    on != (entry.flags & LIKELY != 0)
 }
 
 fn branch(entry: &Entry, now: &[u8], on: bool, how: How) -> Result<Option<Site>, Refusal> {
@@ -166,6 +157,7 @@ fn immediate(entry: &Entry, now: &[u8], value: u64, how: How) -> Result<Option<S
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::abi::LIKELY;
 
     const NEAR_OFF: [u8; 8] = [0x0f, 0x1f, NEAR, 0xe9, 1, 2, 3, 4];
     const SHORT_ON: [u8; 5] = [0x0f, 0x1f, JUMPS, 0xeb, 7];

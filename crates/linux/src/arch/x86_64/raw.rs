@@ -33,12 +33,11 @@ pub unsafe fn syscall6(nr: usize, args: [usize; 6]) -> isize {
 }
 
 /// Numbers, from `arch/x86/entry/syscalls/syscall_64.tbl`.
-pub(super) mod nr {
+pub(crate) mod nr {
     pub const READ: usize = 0;
     pub const WRITE: usize = 1;
     pub const CLOSE: usize = 3;
     pub const FSTAT: usize = 5;
-    pub const POLL: usize = 7;
     pub const LSEEK: usize = 8;
     pub const MMAP: usize = 9;
     pub const MPROTECT: usize = 10;
@@ -64,6 +63,7 @@ pub(super) mod nr {
     pub const EXIT_GROUP: usize = 231;
     pub const TGKILL: usize = 234;
     pub const OPENAT: usize = 257;
+    pub const PPOLL: usize = 271;
     pub const RT_TGSIGQUEUEINFO: usize = 297;
     pub const PROCESS_VM_READV: usize = 310;
     pub const MEMBARRIER: usize = 324;
