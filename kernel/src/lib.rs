@@ -7,12 +7,11 @@
 pub mod arch;
 mod emulator;
 pub mod engine;
+pub mod keys;
 pub mod parameters;
 pub mod print;
 pub mod trace;
 pub mod work;
-
-with_keys! {{ pub mod keys; } else {}}
 
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};

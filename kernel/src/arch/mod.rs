@@ -12,19 +12,6 @@ mod native;
 
 pub use native::*;
 
-/// Compiles the first block where `textpoke-keys` has the instruction set, and else the second.
-#[cfg(target_arch = "x86_64")]
-#[macro_export]
-macro_rules! with_keys {
-    ({$($yes:item)*} else {$($no:item)*}) => { $($yes)* };
-}
-/// Compiles the first block where `textpoke-keys` has the instruction set, and else the second.
-#[cfg(not(target_arch = "x86_64"))]
-#[macro_export]
-macro_rules! with_keys {
-    ({$($yes:item)*} else {$($no:item)*}) => { $($no)* };
-}
-
 use textpoke_core::{Kind, Site};
 
 /// A site, what changes it, and a function around it.

@@ -7,20 +7,13 @@ mod early;
 mod failure;
 mod form;
 mod gap;
+mod keys;
 mod nmi;
 mod online;
 mod park;
 mod rounds;
 mod several;
 mod trace;
-
-kernel::with_keys! {{ mod keys; } else {
-    mod keys {
-        pub fn run() {
-            kernel::println!("row keys: there are none for this instruction set yet");
-        }
-    }
-}}
 
 pub use early::early;
 
