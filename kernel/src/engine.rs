@@ -194,16 +194,40 @@ fn own_trap(cpu: usize, saved: &mut Saved) -> bool {
     unsafe { ENGINE.trap(cpu, saved) }
 }
 
+/// NMIs under way on each CPU.
+static UNDER_WAY: [AtomicU64; CPUS] = [const { AtomicU64::new(0) }; CPUS];
+/// NMIs that interrupted another.
+static NESTED: AtomicU64 = AtomicU64::new(0);
+
+/// How many NMIs interrupted another, on all CPUs.
+pub fn nested_nmis() -> u64 {
+    NESTED.load(Ordering::Relaxed)
+}
+
 /// While this is set, each NMI sends the next one, to the next CPU.
 static STORM: AtomicBool = AtomicBool::new(false);
+/// NMIs of a storm that were sent to each CPU since the last one came in there: two that meet become one, which sends two.
+static SENT_TO: [AtomicU64; CPUS] = [const { AtomicU64::new(0) }; CPUS];
 
 /// The NMI.
 fn own_nmi(cpu: usize) {
-    trace::interrupted(cpu, || visit(cpu));
-    if STORM.load(Ordering::Relaxed) {
-        let behind = (cpu + 1..CPUS).find(|&cpu| MEETING.is_online(cpu));
-        arch::nmi::send(behind.unwrap_or(0));
+    let tokens = SENT_TO[cpu].swap(0, Ordering::Relaxed);
+    if UNDER_WAY[cpu].fetch_add(1, Ordering::Relaxed) > 0 {
+        NESTED.fetch_add(1, Ordering::Relaxed);
     }
+    trace::interrupted(cpu, || visit(cpu));
+    UNDER_WAY[cpu].fetch_sub(1, Ordering::Relaxed);
+    if STORM.load(Ordering::Relaxed) {
+        let mut behind = (cpu + 1..CPUS).chain(0..=cpu).filter(|&cpu| MEETING.is_online(cpu)).cycle();
+        for _ in 0..tokens {
+            behind.next().into_iter().for_each(pass_on);
+        }
+    }
+}
+
+fn pass_on(cpu: usize) {
+    SENT_TO[cpu].fetch_add(1, Ordering::Relaxed);
+    arch::nmi::send(cpu);
 }
 
 fn visit(cpu: usize) {
@@ -221,11 +245,11 @@ pub fn set_nmi_handler(handler: Option<fn(usize)>) {
     NMI_HANDLER.store(handler.map_or(core::ptr::null_mut(), |f| f as *mut ()), Ordering::Release);
 }
 
-/// Sends NMIs to so many CPUs, beginning with the last; each sends the next one when it has ended. Two that meet at a CPU
-/// become one.
+/// Sends NMIs to so many CPUs, beginning with the last. Each sends the next one when it has ended, to the next CPU, so that
+/// there are always as many.
 pub fn begin_storm(many: usize) {
     STORM.store(true, Ordering::Relaxed);
-    (0..CPUS).rev().filter(|&cpu| MEETING.is_online(cpu)).take(many).for_each(arch::nmi::send);
+    (0..CPUS).rev().filter(|&cpu| MEETING.is_online(cpu)).take(many).for_each(pass_on);
 }
 
 /// Ends the storm, and returns when all is quiet.
@@ -240,6 +264,7 @@ pub fn end_storm() {
                 core::hint::spin_loop();
             }
         }
+        SENT_TO[cpu].store(0, Ordering::Relaxed);
     }
 }
 

@@ -31,7 +31,7 @@ fn storm(kind: Kind, site: fn(usize) -> Site, load: fn(usize), batches: u64) {
     let sites = buffer::fill(park::SITES, site);
     form::reset();
     CALLS.iter().for_each(|calls| calls.store(0, Ordering::Relaxed));
-    let (before, came) = (ENGINE.counts(), engine::nmis());
+    let (before, came, nested) = (ENGINE.counts(), engine::nmis(), engine::nested_nmis());
     work::begin(load);
     engine::set_nmi_handler(Some(in_nmi));
     engine::begin_storm(CPUS);
@@ -53,9 +53,11 @@ fn storm(kind: Kind, site: fn(usize) -> Site, load: fn(usize), batches: u64) {
         assert!(CALLS[cpu].load(Ordering::Relaxed) > 0, "no NMI on CPU {cpu}");
     }
     println!(
-        "row nmi: {} {batches} batches of {} sites, {came} NMIs made {calls} calls, {} wrote, {} waits, {} traps",
+        "row nmi: {} {batches} batches of {} sites, {came} NMIs ({} in others) made {calls} calls, {} wrote, {} waits, {} \
+         traps",
         kind.name(),
         park::SITES,
+        engine::nested_nmis() - nested,
         counts.nmi_writes - before.nmi_writes,
         counts.nmi_waits - before.nmi_waits,
         counts.traps - before.traps,
