@@ -1,8 +1,8 @@
-//! Round a fault of the emulator. QEMU (10.0) throws its translation of text away before it performs the store that makes it
-//! wrong. Another CPU that translates the text anew in between keeps old text until the next store there, and no
-//! FENCE.I, no flush of translations and no interrupt changes that. With RISC-V on a machine that had other things to do that
-//! was seen once in a few hundred rounds: 300,000 calls one after the other, each behind a FENCE.I, executed what was not in
-//! memory any more.
+//! Round a fault of the emulator. QEMU (10.0.2, `notdirty_write` in `accel/tcg/cputlb.c`) throws its translation of text away
+//! before it performs the store that makes it wrong. Another CPU that translates the text anew in between keeps old text
+//! until the next store there, and no FENCE.I, no flush of address translations and no interrupt changes that. With RISC-V
+//! on a machine that had other things to do it was seen once in a few hundred rounds: 100,000 calls one after the other, each
+//! behind a FENCE.I, executed what was not in memory any more.
 //!
 //! So when all CPUs have answered, what was stored is stored once more: whoever translates from then on finds it there. No
 //! synchronisation is left out or added by this, and real CPUs need nothing of the kind.
@@ -35,6 +35,8 @@ pub(crate) fn store_again() {
     if count == 0 {
         return;
     }
+    // The emulator may remember, with the address, that nobody has translated text there.
+    paging::forget();
     // SAFETY: `opened` was told of them, and they have not been closed.
     let sites = unsafe { core::slice::from_raw_parts(SITES.load(Relaxed), count) };
     for site in sites {

@@ -55,8 +55,11 @@ pub fn alias(addr: u64) -> *mut u8 {
     (ALIAS + (addr - START)) as *mut u8
 }
 
-/// What a CPU does when it is asked to synchronise: ISB. Translations were taken away from all CPUs by `close`.
+/// What a CPU does when it is asked to synchronise. ISB would do, since `close` has taken translations away from all CPUs; it
+/// forgets its own as the other instruction sets do.
 pub fn forget() {
+    // SAFETY: forgetting translations harms nobody.
+    unsafe { asm!("tlbi vmalle1", "dsb nsh", options(nostack, preserves_flags)) };
     textpoke_cpu::serialize();
 }
 
