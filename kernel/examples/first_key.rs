@@ -138,6 +138,7 @@ struct MyText;
 
 impl Text for MyText {
     type Error = Result<Verdict, Refused>;
+    type Isa = Native;
     const HOW: How = How::Head;
 
     fn read(&mut self, addr: u64, buf: &mut [u8]) -> Result<(), Self::Error> {

@@ -8,7 +8,7 @@ use textpoke_core::{Cause, Direction, Kind, Plan, Run, Site, Step, Verdict};
 
 use crate::CPUS;
 use crate::arch::{self, Native, Saved, ipi, paging, smp};
-use crate::trace;
+use crate::{emulator, trace};
 
 /// The one that changes this kernel's text.
 pub static ENGINE: Engine<Mine, CPUS> = Engine::new(Mine);
@@ -72,6 +72,7 @@ unsafe impl Hooks for Mine {
 
     fn open(&self, sites: &[Site]) -> Result<(), Cause> {
         sites.iter().for_each(|site| paging::open(site.addr, site.end()));
+        emulator::opened(sites);
         Ok(())
     }
 
@@ -80,6 +81,7 @@ unsafe impl Hooks for Mine {
     }
 
     fn close(&self, sites: &[Site], shared: bool) -> Result<(), Cause> {
+        emulator::closing();
         sites.iter().for_each(|site| paging::close(site.addr, site.end()));
         // The other CPUs forget their translations whenever they are asked.
         if shared { self.sync_others() } else { Ok(()) }
@@ -89,6 +91,7 @@ unsafe impl Hooks for Mine {
         fails()?;
         ROUNDS.fetch_add(1, Ordering::Relaxed);
         MEETING.sync(smp::this(), ipi::send, wait)?;
+        emulator::store_again();
         let between = BETWEEN.load(Ordering::Relaxed);
         if !between.is_null() {
             // SAFETY: `set_between` stored it.

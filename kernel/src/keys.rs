@@ -3,13 +3,13 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use textpoke_core::isa::X86_64;
 use textpoke_core::{Direction, Plan, Site, Verdict};
 use textpoke_keys::abi::{ENTRY_SIZE, Entry, Key};
 use textpoke_keys::change::{Change, Machine, Misuse};
 use textpoke_keys::flip::{self, Text, flip};
 use textpoke_keys::form::How;
 
+use crate::arch::Native;
 use crate::arch::sites::LIVE;
 use crate::engine::{self, Outcome};
 
@@ -98,6 +98,7 @@ struct Ours;
 
 impl Text for Ours {
     type Error = Outcome;
+    type Isa = Native;
     const HOW: How = How::Head;
 
     fn read(&mut self, addr: u64, buf: &mut [u8]) -> Result<(), Outcome> {
@@ -108,7 +109,7 @@ impl Text for Ours {
         Ok(())
     }
 
-    fn patch(&mut self, plan: Plan<'_, X86_64>) -> Result<(), Outcome> {
+    fn patch(&mut self, plan: Plan<'_, Native>) -> Result<(), Outcome> {
         // SAFETY: both forms of a branch are its own, and keys are in code of this kernel's binary only.
         match unsafe { engine::patch(plan.sites(), LIVE, Direction::Install) } {
             Ok(Verdict::Performed(_)) => Ok(()),

@@ -5,6 +5,7 @@
 #![no_std]
 
 pub mod arch;
+mod emulator;
 pub mod engine;
 pub mod keys;
 pub mod parameters;

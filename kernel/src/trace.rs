@@ -5,14 +5,15 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-use textpoke_core::Site;
+use textpoke_core::{Direction, Kind, Site, Verdict};
 
 use crate::arch::{self, smp};
+use crate::engine;
 use crate::{CPUS, parameters, print};
 
 /// Calls under way on a CPU that are known.
 const DEPTH: usize = 64;
-/// Events of a CPU that are kept: the first ones.
+/// Events of a CPU that are kept: the first ones, and no more than half of them outside NMIs.
 const EVENTS: usize = 4096;
 
 const ENTRY: u64 = 0;
@@ -24,6 +25,8 @@ const NMI_END: u64 = 3;
 struct Own {
     depth: AtomicUsize,
     calls: [[AtomicU64; 2]; DEPTH],
+    /// NMIs under way.
+    nmis: AtomicUsize,
     used: AtomicUsize,
     /// Kind and function, time.
     events: [[AtomicU64; 2]; EVENTS],
@@ -33,6 +36,7 @@ static OWN: [Own; CPUS] = [const {
     Own {
         depth: AtomicUsize::new(0),
         calls: [const { [const { AtomicU64::new(0) }; 2] }; DEPTH],
+        nmis: AtomicUsize::new(0),
         used: AtomicUsize::new(0),
         events: [const { [const { AtomicU64::new(0) }; 2] }; EVENTS],
     }
@@ -41,7 +45,8 @@ static OWN: [Own; CPUS] = [const {
 static ON: AtomicBool = AtomicBool::new(false);
 
 fn note(own: &Own, kind: u64, function: u64) {
-    if ON.load(Relaxed) {
+    let full = own.nmis.load(Relaxed) == 0 && own.used.load(Relaxed) >= EVENTS / 2;
+    if ON.load(Relaxed) && !full {
         // One instruction, so that an NMI gets an event of its own.
         let at = own.used.fetch_add(1, Relaxed);
         if let Some(event) = own.events.get(at) {
@@ -84,13 +89,27 @@ pub(crate) fn on_return() -> u64 {
 
 /// An NMI's work, with a mark before and behind it.
 pub(crate) fn interrupted(cpu: usize, work: impl FnOnce()) {
-    note(&OWN[cpu], NMI, 0);
+    let own = &OWN[cpu];
+    own.nmis.fetch_add(1, Relaxed);
+    note(own, NMI, 0);
     work();
-    note(&OWN[cpu], NMI_END, 0);
+    note(own, NMI_END, 0);
+    own.nmis.fetch_sub(1, Relaxed);
 }
 
-/// The sites at the entries of all functions that can be traced, in order, into a buffer; how many there are.
+/// The sites at the entries of all functions that can be traced, in order, into a buffer; how many there are. The entries are
+/// prepared first, where that is necessary.
 pub fn sites(buffer: &mut [Site]) -> usize {
+    let count = collect(buffer, arch::trace::plant);
+    if count > 0 {
+        // SAFETY: two NOPs at a function's entry bear it. No interrupt, trap or NMI executes them.
+        let done = unsafe { engine::patch(&buffer[..count], Kind::Plant, Direction::Install) };
+        assert_eq!(done, Ok(Verdict::Performed(Direction::Install)));
+    }
+    collect(buffer, arch::trace::site)
+}
+
+fn collect(buffer: &mut [Site], site: fn(u64) -> Option<Site>) -> usize {
     unsafe extern "C" {
         static sleds_start: u64;
         static sleds_end: u64;
@@ -100,7 +119,7 @@ pub fn sites(buffer: &mut [Site]) -> usize {
     for at in (start..end).step_by(8) {
         // SAFETY: the table that the compiler and the linker made.
         let addr = unsafe { (at as *const u64).read() };
-        if let Some(site) = arch::trace::site(addr) {
+        if let Some(site) = site(addr) {
             buffer[count] = site;
             count += 1;
         }

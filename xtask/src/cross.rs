@@ -46,6 +46,8 @@ const fn bare(triple: &'static str) -> Target {
 pub const X86_64_BARE: Target = bare("x86_64-unknown-none");
 /// Kernels for AArch64.
 pub const AARCH64_BARE: Target = bare("aarch64-unknown-none");
+/// Kernels for AArch64 that leave the vector registers alone, so that their handlers need not save them.
+pub const AARCH64_SOFT_BARE: Target = bare("aarch64-unknown-none-softfloat");
 /// Kernels for RISC-V.
 pub const RISCV64_BARE: Target = bare("riscv64gc-unknown-none-elf");
 

@@ -15,10 +15,14 @@ use boot::Ended;
 
 /// One kernel.
 pub struct Machine {
+    /// As the table has it.
+    pub name: &'static str,
     /// As the command line has it, and the folder in `kernel/src/arch`.
     pub isa: &'static str,
     /// What it is built for.
     pub target: Target,
+    /// What the compiler is told about the functions that are traced: how they begin.
+    pub entries: &'static [&'static str],
     /// The emulator.
     pub program: &'static str,
     /// The machine, without memory, CPUs and what every run has.
@@ -33,16 +37,56 @@ pub struct Machine {
     pub examples: &'static [&'static str],
 }
 
-const MACHINES: &[Machine] = &[Machine {
-    isa: "x86_64",
-    target: cross::X86_64_BARE,
-    program: "qemu-system-x86_64",
-    args: &["-M", "q35", "-cpu", "max", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"],
-    parameters: 0x100_0000,
+const MACHINES: &[Machine] = &[
+    Machine {
+        name: "x86_64",
+        isa: "x86_64",
+        target: cross::X86_64_BARE,
+        entries: &["-Z", "patchable-function-entry=5"],
+        program: "qemu-system-x86_64",
+        args: &["-M", "q35", "-cpu", "max", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"],
+        parameters: 0x100_0000,
+        good: 33,
+        nmi: true,
+        examples: &["first_key"],
+    },
+    Machine {
+        name: "aarch64, FEAT_NMI",
+        args: &["-M", "virt,gic-version=3", "-cpu", "max", "-semihosting-config", "enable=on,target=native"],
+        ..AARCH64
+    },
+    Machine {
+        name: "aarch64, NMIs by priority",
+        args: &["-M", "virt,gic-version=3", "-cpu", "neoverse-n1", "-semihosting-config", "enable=on,target=native"],
+        ..AARCH64
+    },
+    Machine {
+        name: "riscv64, NMIs by software events",
+        isa: "riscv64",
+        target: cross::RISCV64_BARE,
+        // Two NOPs of four bytes: instructions of two bytes cannot become one of four while somebody may execute them.
+        entries: &["-Z", "patchable-function-entry=2", "-C", "target-feature=-c,-zca"],
+        program: "qemu-system-riscv64",
+        args: &["-M", "virt", "-cpu", "rv64"],
+        parameters: 0x8120_0000,
+        good: 33,
+        nmi: false,
+        examples: &[],
+    },
+];
+
+const AARCH64: Machine = Machine {
+    name: "aarch64",
+    isa: "aarch64",
+    target: cross::AARCH64_SOFT_BARE,
+    entries: &["-Z", "patchable-function-entry=2"],
+    program: "qemu-system-aarch64",
+    args: &[],
+    parameters: 0x4120_0000,
     good: 33,
-    nmi: true,
-    examples: &["first_key"],
-}];
+    nmi: false,
+    examples: &[],
+};
 
 /// CPUs, and what the kernel is asked for.
 type Runs = [(u32, &'static str)];
@@ -105,7 +149,8 @@ pub fn command(workspace: &Workspace, words: &[&str]) -> Result<(), String> {
     let machines: Vec<&Machine> =
         MACHINES.iter().filter(|machine| wanted.isa.as_ref().is_none_or(|isa| isa == machine.isa)).collect();
     if machines.is_empty() {
-        let known: Vec<&str> = MACHINES.iter().map(|machine| machine.isa).collect();
+        let mut known: Vec<&str> = MACHINES.iter().map(|machine| machine.isa).collect();
+        known.dedup();
         return Err(format!("no test kernel for `{}`; there are {}", wanted.isa.unwrap_or_default(), known.join(", ")));
     }
     match machines.iter().find_map(|machine| lacks(machine)) {
@@ -136,12 +181,12 @@ fn run(workspace: &Workspace, machines: &[&Machine], wanted: &Wanted) -> Result<
     for machine in machines {
         let image = image::build(workspace, machine, &["--bin", "textpoke-kernel"])?;
         for (cpus, words) in wanted.runs() {
-            let name = format!("{} with {cpus} CPUs", machine.isa);
+            let name = format!("{} with {cpus} CPUs", machine.name);
             table.add(name, || boot::run(workspace, machine, &image, cpus, &words, wanted.patience))?;
         }
         for example in machine.examples.iter().filter(|_| wanted.ask.is_none()) {
             let image = image::build(workspace, machine, &["--example", example])?;
-            let name = format!("{} {example}", machine.isa);
+            let name = format!("{} {example}", machine.name);
             table.add(name, || boot::run(workspace, machine, &image, 2, "", wanted.patience))?;
         }
     }
@@ -174,6 +219,7 @@ impl Table {
 
     fn finish(self) -> Result<(), String> {
         println!("\n{}", self.lines.join("\n"));
+        println!("(Emulated CPUs: these are about sequences of steps. What a CPU may fetch is for the checker and litmus runs.)");
         if self.failed.is_empty() { Ok(()) } else { Err(format!("qemu: failed: {}", self.failed.join(", "))) }
     }
 }

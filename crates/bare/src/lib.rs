@@ -17,11 +17,13 @@
 #![no_std]
 #![allow(unsafe_code, reason = "text is written and registers of interrupted code are changed")]
 
+pub mod aarch64;
 pub mod engine;
 pub mod hooks;
 pub mod machine;
 pub mod nmi;
 pub mod rendezvous;
+pub mod riscv64;
 pub mod table;
 pub mod trap;
 mod write;

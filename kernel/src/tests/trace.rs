@@ -2,6 +2,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use kernel::arch::nmi;
 use kernel::arch::sites::LIVE;
 use kernel::engine::{self, ROUNDS, patch};
 use kernel::trace::{clear, graph, sites, summary, switch};
@@ -35,6 +36,16 @@ fn load(_: usize) {
     }
 }
 
+/// Returns when each CPU has begun and ended one.
+fn each_has_an_nmi() {
+    for cpu in core::iter::once(0).chain(work::others()) {
+        let before = nmi::ended(cpu);
+        while nmi::ended(cpu) < before + 2 {
+            core::hint::spin_loop();
+        }
+    }
+}
+
 /// On under load, off again, and the graph of what happened in between.
 pub fn run() {
     const TIMES: u64 = 20;
@@ -57,6 +68,9 @@ pub fn run() {
                 let (before, nmis) = (work::done(), engine::nmis());
                 while work::done() < before + 100 && engine::nmis() < nmis + 100 {
                     core::hint::spin_loop();
+                }
+                if time == TIMES - 1 {
+                    each_has_an_nmi();
                 }
             }
         }

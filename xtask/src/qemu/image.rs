@@ -27,7 +27,7 @@ pub fn toolchain(machine: &Machine) -> Result<Rust, String> {
 /// Builds one: `what` says which, as cargo does.
 pub fn build(workspace: &Workspace, machine: &Machine, what: &[&str]) -> Result<Image, String> {
     let mut command = kernel(workspace, machine, "rustc")?;
-    command.arg("--release").args(what).args(["--", "-Z", "patchable-function-entry=5"]);
+    command.arg("--release").args(what).arg("--").args(machine.entries);
     status(&mut command)?;
     let folder = workspace.root().join("target/cross").join(machine.target.triple).join("release");
     let path = match what {

@@ -5,6 +5,8 @@ use core::arch::{asm, global_asm};
 use textpoke_core::isa::x86_64::{NOPS, call, jmp};
 use textpoke_core::{Kind, Site};
 
+use crate::arch::Case;
+
 /// What a function returns in its old form: every byte differs from [`NEW`]'s.
 pub const OLD: u64 = 0x0505_0505;
 /// What it returns in its new form.
@@ -122,17 +124,13 @@ pub fn run_value(i: usize) -> u64 {
     run(address(&raw const value_functions) + i as u64 * VALUE_STRIDE)
 }
 
-/// The site of several instructions, if this instruction set has protocols for such.
-pub fn several_site_of() -> Option<(Site, Kind)> {
+/// Sites of several instructions.
+pub fn cases() -> impl Iterator<Item = Case> {
     let addr = address(&raw const several_site);
     let old = [0x51, 0x05, 5, 5, 5, 5];
     let [a, b, c, d, e] = jmp(addr, address(&raw const several_new)).expect("within reach");
     let mut site = Site::single(addr, &old, &[a, b, c, d, e, 0xcc]).expect("six bytes each");
     (site.inner, site.copy, site.copy_at[1]) = (0b10, address(&raw const several_copy), 1);
-    Some((site, Kind::Displace))
-}
-
-/// Calls the function around it.
-pub fn run_several() -> u64 {
-    run(address(&raw const several_function))
+    let function = address(&raw const several_function);
+    [Case { what: "PUSH, ADD to JMP", site, kind: Kind::Displace, function }].into_iter()
 }

@@ -5,6 +5,11 @@ use core::arch::naked_asm;
 use textpoke_core::Site;
 use textpoke_core::isa::x86_64::call;
 
+/// The site that prepares a function's entry: none is needed.
+pub fn plant(_: u64) -> Option<Site> {
+    None
+}
+
 /// The site at a function's entry, whose NOP becomes a CALL of [`entry`]. `None` if no such NOP stands there.
 pub fn site(addr: u64) -> Option<Site> {
     // SAFETY: an address of our own table.
