@@ -2,6 +2,7 @@
 //! a fixed address.
 
 use crate::elf::{Image, SHT_RELA, slice, u64_at};
+use crate::isa::{Arch, Relocation};
 use crate::symbols::dynamic_symbol_value;
 use crate::text::Text;
 
@@ -17,7 +18,7 @@ pub(crate) struct Pointers {
 }
 
 /// Collects every word that may hold a code address.
-pub(crate) fn pointers(image: &Image<'_>, text: &Text) -> Pointers {
+pub(crate) fn pointers<I: Arch>(image: &Image<'_>, text: &Text) -> Pointers {
     let mut found = Pointers::default();
     let d = &image.dynamic;
     let dynamic = [&d.rela, &d.jmprel].into_iter().filter(|r| r.start != 0);
@@ -30,7 +31,7 @@ pub(crate) fn pointers(image: &Image<'_>, text: &Text) -> Pointers {
             let (Some(at), Some(info), Some(addend)) = (u64_at(row, 0), u64_at(row, 8), u64_at(row, 16)) else {
                 continue;
             };
-            relocation(image, text, at, info, addend, &mut found);
+            relocation::<I>(image, text, at, info, addend, &mut found);
         }
     }
     relative(image, text, &mut found);
@@ -51,21 +52,22 @@ impl Pointers {
     }
 }
 
-fn relocation(image: &Image<'_>, text: &Text, at: u64, info: u64, addend: u64, found: &mut Pointers) {
+fn relocation<I: Arch>(image: &Image<'_>, text: &Text, at: u64, info: u64, addend: u64, found: &mut Pointers) {
     if text.contains(at) || text.contains(at.wrapping_add(7)) {
         found.patched.push(at);
     }
     let symbol = u32::try_from(info >> 32).ok().filter(|&s| s != 0);
     let value = symbol.and_then(|s| dynamic_symbol_value(image, s));
-    let target = match info & 0xffff_ffff {
-        1 => value.map(|v| v.wrapping_add(addend)),
-        6 | 7 => value,
-        8 | 38 => Some(addend),
-        37 => {
+    // The upper half of the field is the symbol.
+    let target = match I::relocation(info as u32) {
+        Some(Relocation::SymbolAndAddend) => value.map(|v| v.wrapping_add(addend)),
+        Some(Relocation::Symbol) => value,
+        Some(Relocation::Addend) => Some(addend),
+        Some(Relocation::Resolver) => {
             found.resolvers.push(addend);
             Some(addend)
         }
-        _ => None,
+        None => None,
     };
     found.words.extend(target.filter(|&t| text.contains(t)).map(|t| (at, t)));
 }

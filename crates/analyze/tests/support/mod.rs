@@ -9,7 +9,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use textpoke_analyze::{Ends, Function, Image, JUMP, Site};
+use textpoke_analyze::{Ends, Function, Image, Site};
 
 const PAGE: u64 = 0x1000;
 
@@ -39,10 +39,9 @@ pub fn rewrite(bytes: &[u8], image: &Image<'_>, functions: &[Function], keep: im
         count(&mut copies, top, counter);
         copy(&mut copies, top, site, image.is_shared());
         let offset = file_offset(image, site.vaddr);
-        let jump = i32::try_from(stub as i64 - (site.vaddr + JUMP) as i64).expect("near");
-        out[offset] = 0xe9;
-        out[offset + 1..offset + 5].copy_from_slice(&jump.to_le_bytes());
-        out[offset + 5..offset + site.len()].fill(0xcc);
+        let jump = site.jump_to(0, stub).expect("near").bytes;
+        out[offset..offset + jump.len()].copy_from_slice(&jump);
+        out[offset + jump.len()..offset + site.len()].fill(0xcc);
     };
     for (index, function) in functions.iter().enumerate().filter(|(_, f)| keep(f)) {
         let counter = counters + 16 * index as u64;
