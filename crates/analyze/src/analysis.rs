@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::body::Body;
 use crate::displace::{self, Ground, Room};
-use crate::ehframe::{Cfa, Unwind};
+use crate::ehframe::{Cfa, Fde, Unwind};
 use crate::elf::Image;
 use crate::exits::{Jumps, Place, exits, first_fit};
 use crate::flow::{Edge, assign_cold_parts, sweep};
@@ -315,10 +315,13 @@ impl<'i, 'a, I: Arch> Analysis<'i, 'a, I> {
         if fragment.ifunc {
             return Err(Reason::Ifunc);
         }
-        match self.unwind.covering(fragment.start) {
+        match self.unwind.covering(fragment.start).or_else(|| self.behind_sled(body, fragment.start)) {
             None if self.unwound => return Err(Reason::NoUnwindEntry),
             // A symbol in the middle of an unwind entry, where the frame is not that of a fresh call.
-            Some(fde) if fde.start != fragment.start && self.unwind.cfa_at(fragment.start) != Some(I::ENTRY) => {
+            Some(fde)
+                if fde.start != fragment.start
+                    && self.unwind.cfa_at(fde.start.max(fragment.start)) != Some(I::ENTRY) =>
+            {
                 return Err(Reason::Cold);
             }
             _ => {}
@@ -333,7 +336,8 @@ impl<'i, 'a, I: Arch> Analysis<'i, 'a, I> {
         let mut site = first_fit(rooms, |room| {
             let live = if room.spare == 0 { 0 } else { live_in(body, first, room.spare) };
             let site = displace::entry::<I>(ground, &body.insns[first..], fragment.end, room.without(live))?;
-            let run = body.insns.partition_point(|i| i.ip < site.vaddr)..body.insns.partition_point(|i| i.ip < site.end());
+            let run =
+                body.insns.partition_point(|i| i.ip < site.vaddr)..body.insns.partition_point(|i| i.ip < site.end());
             if inside[run].contains(&true) {
                 return Err(Reason::NotRelocatable(Obstacle::Sequence));
             }
@@ -367,11 +371,21 @@ impl<'i, 'a, I: Arch> Analysis<'i, 'a, I> {
         Ok(())
     }
 
+    /// The unwind entry of a function that GCC made a sled for: it begins behind the landing mark and the NOPs.
+    fn behind_sled(&self, body: &Body<I>, start: u64) -> Option<&Fde> {
+        let insns = body.insns.get(body.index(start)?..)?;
+        let mark = usize::from(insns.first().is_some_and(I::is_landing_mark));
+        let behind = insns[mark..].iter().find(|i| !I::is_nop(i)).filter(|i| i.ip != start)?.ip;
+        self.unwind.covering(behind).filter(|fde| fde.start == behind)
+    }
+
     /// Some part of the function has an exception table that cannot be read.
     fn opaque_table(&self, body: &Body<I>) -> bool {
-        body.parts
-            .iter()
-            .any(|&(start, _)| self.unwind.fdes.binary_search_by_key(&start, |f| f.start).is_ok_and(|i| self.opaque[i]))
+        let fdes = &self.unwind.fdes;
+        body.parts.iter().any(|&(start, end)| {
+            let inside = fdes.partition_point(|f| f.start < start)..fdes.partition_point(|f| f.start < end);
+            self.opaque[inside].contains(&true)
+        })
     }
 }
 

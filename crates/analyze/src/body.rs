@@ -94,7 +94,8 @@ impl<I: Arch> Body<I> {
             }
             let mut leads: Vec<bool> = ways.iter().map(|&at| closes(self.insns[at].raw)).collect();
             while let Some(more) = (0..ways.len()).find(|&w| {
-                !leads[w] && self.after(ways[w]).any(|to| ways.iter().zip(&leads).any(|(&at, &leads)| leads && at == to))
+                !leads[w]
+                    && self.after(ways[w]).any(|to| ways.iter().zip(&leads).any(|(&at, &leads)| leads && at == to))
             }) {
                 leads[more] = true;
             }

@@ -42,7 +42,9 @@ impl fmt::Display for Error {
             Self::Truncated { what } => {
                 write!(f, "the ELF file is cut short ({what} lies beyond its end); copy or build it again")
             }
-            Self::Elf32 => f.write_str("a 32-bit ELF file; only 64-bit programs can be traced, build it for 64 bits (-m64)"),
+            Self::Elf32 => {
+                f.write_str("a 32-bit ELF file; only 64-bit programs can be traced, build it for 64 bits (-m64)")
+            }
             Self::BigEndian => f.write_str("a big-endian ELF file; only little-endian programs can be traced"),
             Self::ForeignIsa { machine } => match machine_name(*machine) {
                 Some(name) => write!(f, "code for {name}; only {KNOWN} programs can be analysed"),

@@ -76,9 +76,9 @@ fn walk<I: Arch>(
         }
         visit(&insn);
         I::references(&mut track, &insn, fixed, &mut |reference| match reference {
-            Reference::Address(at) => found.push((Mark::Taken, at, 1)),
+            Reference::Address(at) if at.is_multiple_of(I::ALIGN) => found.push((Mark::Taken, at, 1)),
             Reference::Bytes(at, len) if text.contains(at) => found.push((Mark::Data, at, len)),
-            Reference::Bytes(..) => {}
+            _ => {}
         });
         if let Some(target) = insn.target() {
             let mark = if insn.is_call() { Mark::Called } else { Mark::Branch };

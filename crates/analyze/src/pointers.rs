@@ -36,7 +36,7 @@ pub(crate) fn pointers<I: Arch>(image: &Image<'_>, text: &Text) -> Pointers {
     }
     relative(image, text, &mut found);
     if !image.is_shared() {
-        fixed_words(image, text, &mut found.words);
+        fixed_words::<I>(image, text, &mut found.words);
     }
     found.patched.sort_unstable();
     found.words.sort_unstable();
@@ -102,7 +102,7 @@ fn relative(image: &Image<'_>, text: &Text, found: &mut Pointers) {
 
 /// A program linked at a fixed address needs no relocations for its pointers, so that every eight
 /// bytes that look like a code address may be one, at any alignment (packed structures).
-fn fixed_words(image: &Image<'_>, text: &Text, words: &mut Vec<(u64, u64)>) {
+fn fixed_words<I: Arch>(image: &Image<'_>, text: &Text, words: &mut Vec<(u64, u64)>) {
     for segment in image.segments() {
         let bytes = slice(image.bytes, segment.offset, segment.size).unwrap_or_default();
         for (offset, word) in bytes.windows(8).enumerate() {
@@ -112,7 +112,7 @@ fn fixed_words(image: &Image<'_>, text: &Text, words: &mut Vec<(u64, u64)>) {
             }
             let value = u64_at(word, 0).unwrap_or(0);
             let at = segment.vaddr + offset as u64;
-            if text.contains(value) && !text.contains(at) {
+            if value.is_multiple_of(I::ALIGN) && text.contains(value) && !text.contains(at) {
                 words.push((at, value));
             }
         }

@@ -14,12 +14,7 @@ use crate::isa::{Arch, Flow, each};
 use crate::text::{Marks, Text};
 
 /// Per fragment: the registers of [`Arch::SCRATCH`] that no caller can have anything in while it runs.
-pub(crate) fn clobbered<I: Arch>(
-    image: &Image<'_>,
-    marks: &Marks,
-    text: &Text,
-    all: &[Fragment],
-) -> Vec<u32> {
+pub(crate) fn clobbered<I: Arch>(image: &Image<'_>, marks: &Marks, text: &Text, all: &[Fragment]) -> Vec<u32> {
     if I::SCRATCH == 0 {
         return Vec::new();
     }
@@ -75,7 +70,8 @@ pub(crate) fn live_in<I: Arch>(body: &Body<I>, first: usize, asked: u32) -> u32 
         seen[index] |= pending;
         let insn = &body.insns[index];
         live |= I::scratch_read(insn) & pending;
-        if insn.is_call() || matches!(insn.flow, Flow::JumpIndirect) || insn.target().is_some_and(|t| !body.contains(t)) {
+        if insn.is_call() || matches!(insn.flow, Flow::JumpIndirect) || insn.target().is_some_and(|t| !body.contains(t))
+        {
             live |= I::PASSED & pending;
         }
         let rest = pending & !I::scratch_written(insn);

@@ -25,8 +25,8 @@ pub(crate) struct Table {
 pub(crate) enum Rows {
     /// Four bytes each, added to the start of the table; or addresses of eight bytes. It is not known which.
     Words,
-    /// `size` bytes each, `signed` or not, shifted left by `shift` and added to `origin`.
-    Scaled { origin: u64, size: u8, signed: bool, shift: u8 },
+    /// At most `count`, of `size` bytes each, `signed` or not, shifted left by `shift` and added to `origin`.
+    Scaled { origin: u64, size: u8, signed: bool, shift: u8, count: usize },
 }
 
 /// What is needed to read the tables of a function.
@@ -70,7 +70,8 @@ impl Tables<'_, '_> {
     /// All tables that a function may jump through.
     ///
     /// Entries are read as long as they make sense, never by the bound of the switch: too many
-    /// targets refuse a patch, too few would allow a wrong one.
+    /// targets refuse a patch, too few would allow a wrong one. Not so the small offsets of AArch64, where each site is
+    /// one instruction and any of them may be jumped to: there targets only tell code from data.
     pub fn of<I: Arch>(&self, body: &Body<I>, reach: Reach) -> Targets {
         let mut targets = Targets::default();
         let frames = table_jumps(body, self.marks).map(|ip| self.unwind.cfa_at(ip)).collect();
@@ -109,13 +110,14 @@ impl Tables<'_, '_> {
         targets
     }
 
-    /// A table of small offsets: almost any byte makes sense as one, so that the next table of the function ends it, too.
+    /// A table of small offsets: almost any byte makes sense as one, so that the next table of the function ends it, too,
+    /// and the bound of the switch.
     fn scaled<I: Arch>(&self, body: &Body<I>, ways: &Ways, table: Table, next: u64) -> Vec<u64> {
-        let Rows::Scaled { origin, size, signed, shift } = table.rows else { return Vec::new() };
+        let Rows::Scaled { origin, size, signed, shift, count } = table.rows else { return Vec::new() };
         let bytes = self.image.bytes_from(table.at).unwrap_or_default();
         let until = usize::try_from(next - table.at).unwrap_or(usize::MAX).min(bytes.len());
         let unused = 64 - 8 * u32::from(size);
-        let rows = bytes[..until].chunks_exact(usize::from(size)).map(|row| {
+        let rows = bytes[..until].chunks_exact(usize::from(size)).take(count).map(|row| {
             let raw = row.iter().rev().fold(0u64, |value, &byte| value << 8 | u64::from(byte));
             let value = if signed { ((raw << unused).cast_signed() >> unused).cast_unsigned() } else { raw };
             origin.wrapping_add(value << shift)

@@ -77,6 +77,8 @@ pub(crate) enum Relocation {
 /// An instruction set. `Raw` is one decoded instruction as the set itself sees it.
 pub(crate) trait Arch: Sized + 'static {
     const ISA: Isa;
+    /// What every instruction's address is a multiple of, in bytes.
+    const ALIGN: u64;
     /// Where the frame begins when a function is called.
     const ENTRY: Cfa;
     /// Whether bytes below the stack pointer may be in use.

@@ -120,7 +120,9 @@ impl Word {
         let immediate = self.signed(5, 19) << 2 | i64::from(self.field(29, 2));
         Some(match self.0 >> 24 {
             0x10 | 0x30 | 0x50 | 0x70 => Relative::Adr { rd, to: ip.wrapping_add_signed(immediate) },
-            0x90 | 0xb0 | 0xd0 | 0xf0 => Relative::Adrp { rd, page: (ip & !0xfff).wrapping_add_signed(immediate << 12) },
+            0x90 | 0xb0 | 0xd0 | 0xf0 => {
+                Relative::Adrp { rd, page: (ip & !0xfff).wrapping_add_signed(immediate << 12) }
+            }
             0x18 => literal(Load::W),
             0x58 => literal(Load::X),
             0x98 => literal(Load::Signed),

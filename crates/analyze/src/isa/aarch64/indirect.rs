@@ -73,25 +73,47 @@ pub(super) fn points_to(body: &Body<Aarch64>, register: u8, is_table: &dyn Fn(u6
     found
 }
 
+/// What a register got from a table: entries of so many bytes, at most so many.
+#[derive(Clone, Copy)]
+struct Entry {
+    table: u64,
+    size: u8,
+    signed: bool,
+    count: usize,
+}
+
+/// No switch has more cases, or it compares its index with more than an instruction can hold.
+const MOST: usize = 4096;
+
 /// Every address that the function makes may be that of a table of addresses; the tables of offsets are those that
 /// what is added up was loaded from.
 pub(super) fn tables(fixed: bool, body: &Body<Aarch64>, found: &mut Vec<Table>) {
     let mut track = Track::default();
-    // What the last load into each register was: its table, the bytes of an entry, and whether it extends the sign.
-    let mut loaded: [Option<(u64, u8, bool)>; 31] = [None; 31];
+    let mut loaded: [Option<Entry>; 31] = [None; 31];
+    // What each register was last compared with.
+    let mut compared: [Option<u32>; 31] = [None; 31];
     for insn in &body.insns {
         let word = insn.raw;
-        let entry = entry(word).and_then(|(size, signed)| Some((track.get(word.rn())?, size, signed)));
-        if let Some(scaled) = sum(word, &track, &loaded) {
-            found.push(scaled);
-        }
+        let entry = entry(word).and_then(|(size, signed)| {
+            let bound = compared.get(usize::from(word.rm())).copied().flatten();
+            let count = bound.map_or(MOST, |b| b as usize + 1);
+            Some(Entry { table: track.get(word.rn())?, size, signed, count })
+        });
+        found.extend(sum(word, &track, &loaded));
         track.step(insn, fixed, &mut |reference| {
             if let Reference::Address(at) = reference {
                 found.push(Table { at, rows: Rows::Words });
             }
         });
-        for (r, slot) in loaded.iter_mut().enumerate().filter(|(r, _)| word.writes() >> r & 1 != 0) {
-            *slot = entry.filter(|_| r == usize::from(word.rd()));
+        for r in (0..31).filter(|r| word.writes() >> r & 1 != 0) {
+            loaded[r] = entry.filter(|_| r == usize::from(word.rd()));
+            compared[r] = None;
+        }
+        // CMP with an immediate that is not shifted.
+        if word.is(0x7fc0_001f, 0x7100_001f)
+            && let Some(slot) = compared.get_mut(usize::from(word.rn()))
+        {
+            *slot = Some(word.field(10, 12));
         }
     }
 }
@@ -104,7 +126,7 @@ fn entry(word: Word) -> Option<(u8, bool)> {
 }
 
 /// `add xd, xbase, windex, sxtb #2`, where the index was loaded from a table and the base is an address in the code.
-fn sum(word: Word, track: &Track, loaded: &[Option<(u64, u8, bool)>; 31]) -> Option<Table> {
+fn sum(word: Word, track: &Track, loaded: &[Option<Entry>; 31]) -> Option<Table> {
     let get = |register: u8| loaded.get(usize::from(register)).copied().flatten();
     let (shift, extends, entry) = if word.is(0xffe0_0000, 0x8b20_0000) {
         let option = word.field(13, 3);
@@ -114,8 +136,8 @@ fn sum(word: Word, track: &Track, loaded: &[Option<(u64, u8, bool)>; 31]) -> Opt
     } else {
         return None;
     };
-    let (at, size, signed) = entry;
+    let Entry { table: at, size, signed, count } = entry;
     let shift = u8::try_from(shift).ok().filter(|&s| s < 8)?;
     let origin = track.get(word.rn())?;
-    Some(Table { at, rows: Rows::Scaled { origin, size, signed: signed || extends, shift } })
+    Some(Table { at, rows: Rows::Scaled { origin, size, signed: signed || extends, shift, count } })
 }

@@ -33,6 +33,7 @@ fn insn(bytes: &[u8], ip: u64) -> Insn<Word> {
 
 impl Arch for Aarch64 {
     const ISA: Isa = Isa::Aarch64;
+    const ALIGN: u64 = 4;
     /// The caller's stack pointer; nothing has been pushed. 31 is SP (DWARF for the Arm 64-bit Architecture, "DWARF register names").
     const ENTRY: Cfa = Cfa::Register(31, 0);
     const RED_ZONE: bool = false;

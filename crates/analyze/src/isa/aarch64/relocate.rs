@@ -4,8 +4,8 @@
 //! goes, and a call's return address into X30. A conditional branch whose target is too far hops over a B.
 
 use textpoke_core::Refusal;
-use textpoke_core::isa::aarch64::{LR, NOP, Width, adr, adrp, b, movk, movz, word};
 use textpoke_core::isa::Reg;
+use textpoke_core::isa::aarch64::{LR, NOP, Width, adr, adrp, b, movk, movz, word};
 
 use super::decode::{Load, Relative, Word};
 use super::{Aarch64, movable};
@@ -31,9 +31,7 @@ fn one(copy: &mut Copy, insn: &Insn<Word>) -> Result<(), Reason> {
     let raw = insn.raw;
     match insn.flow {
         Flow::Jump(to) => jump(copy, to),
-        Flow::Branch(to) => {
-            branch(copy, raw, to)
-        }
+        Flow::Branch(to) => branch(copy, raw, to),
         Flow::Call(to) => {
             address(copy, LR, insn.next_ip())?;
             jump(copy, to)

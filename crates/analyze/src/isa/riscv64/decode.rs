@@ -157,9 +157,7 @@ impl Word {
             }
             (2, 3) => Op::Load { rd, base: SP, imm: self.sp_double(), size: 8 },
             (2, 1) => Op::Load { rd: ZERO, base: SP, imm: self.sp_double(), size: 8 },
-            (2, 5 | 7) => {
-                Op::Store { base: SP, imm: i64::from(self.bits(7, 3) << 6 | self.bits(10, 3) << 3), size: 8 }
-            }
+            (2, 5 | 7) => Op::Store { base: SP, imm: i64::from(self.bits(7, 3) << 6 | self.bits(10, 3) << 3), size: 8 },
             (2, 6) => Op::Store { base: SP, imm: i64::from(self.bits(7, 2) << 6 | self.bits(9, 4) << 2), size: 4 },
             _ => Op::Other,
         }
@@ -173,7 +171,8 @@ impl Word {
     /// Bits 11, 4, 9 and 8, 10, 6, 7, 3 to 1, 5 from the left.
     fn c_j_offset(self) -> i64 {
         let bit = |from, to| self.bits(from, 1) << to;
-        let low = bit(11, 4) | self.bits(9, 2) << 8 | bit(8, 10) | bit(7, 6) | bit(6, 7) | self.bits(3, 3) << 1 | bit(2, 5);
+        let low =
+            bit(11, 4) | self.bits(9, 2) << 8 | bit(8, 10) | bit(7, 6) | bit(6, 7) | self.bits(3, 3) << 1 | bit(2, 5);
         i64::from(low) - (i64::from(self.bits(12, 1)) << 11)
     }
 

@@ -34,6 +34,7 @@ const T1: u8 = 6;
 
 impl Arch for Riscv64 {
     const ISA: Isa = Isa::Riscv64;
+    const ALIGN: u64 = 2;
     /// The caller's stack pointer; nothing has been pushed. 2 is sp (RISC-V DWARF Specification, "DWARF Register Numbers").
     const ENTRY: Cfa = Cfa::Register(2, 0);
     const RED_ZONE: bool = false;

@@ -4,8 +4,8 @@
 //! a site without one has only what JAL reaches. AUIPC becomes AUIPC and ADDI of the same register, with the value that
 //! it would have made in place. A call's return address goes into its link register before the jump.
 
-use textpoke_core::isa::riscv64::{ZERO, addi, auipc, far, jal};
 use textpoke_core::isa::Reg;
+use textpoke_core::isa::riscv64::{ZERO, addi, auipc, far, jal};
 
 use super::decode::{Instructions, Op, Word};
 use super::movable::movable;

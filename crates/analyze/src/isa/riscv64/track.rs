@@ -23,7 +23,7 @@ impl Track {
         self.values.get(usize::from(register)).copied().flatten()
     }
 
-    /// Goes over one instruction and tells what it refers to. LUI makes addresses only in code for a fixed one.
+    /// Goes over one instruction and tells what it refers to. What AUIPC or LUI makes alone is no address yet. LUI makes addresses only in code for a fixed one.
     pub fn step(&mut self, insn: &Insn<Word>, fixed: bool, found: &mut impl FnMut(Reference)) {
         let op = insn.raw.op(insn.ip);
         let written = match op {
@@ -37,8 +37,6 @@ impl Track {
             Op::AddImm { imm, .. } if imm != 0 || insn.raw.is_small() => {
                 written.into_iter().for_each(|at| found(Reference::Address(at)));
             }
-            // The page itself may be what is wanted.
-            Op::Auipc { value, .. } | Op::Upper { value, .. } if written.is_some() => found(Reference::Address(value)),
             Op::Load { base: base @ 1.., imm, size, .. } | Op::Store { base: base @ 1.., imm, size } => {
                 let at = self.get(base).map(|b| b.wrapping_add_signed(imm));
                 at.into_iter().for_each(|at| found(Reference::Bytes(at, u64::from(size))));

@@ -71,6 +71,7 @@ fn flow(insn: &Instruction) -> Flow {
 
 impl Arch for X86_64 {
     const ISA: Isa = Isa::X86_64;
+    const ALIGN: u64 = 1;
     /// Only the return address has been pushed; 7 is `rsp`.
     const ENTRY: Cfa = Cfa::Register(7, 8);
     const RED_ZONE: bool = true;
@@ -184,8 +185,8 @@ impl Arch for X86_64 {
         let Some(bytes) = image.bytes_from(vaddr) else { return false };
         let mut decoder = Decoder::with_ip(64, bytes, vaddr, DecoderOptions::NONE);
         let mut insn = decoder.decode();
-        let first =
-            insn.mnemonic() == Mnemonic::Endbr64 || insn.mnemonic() == Mnemonic::Push && insn.is_ip_rel_memory_operand();
+        let first = insn.mnemonic() == Mnemonic::Endbr64
+            || insn.mnemonic() == Mnemonic::Push && insn.is_ip_rel_memory_operand();
         if first {
             insn = decoder.decode();
         }
