@@ -88,7 +88,9 @@ impl Ground<'_, '_> {
     }
 
     /// Makes a site of checked instructions and the padding that they need to have room for the jump.
-    pub fn site<I: Arch>(&self, insns: &[Insn<I::Raw>], jump: Jump, length: u64) -> Result<Site, Reason> {
+    pub fn site<I: Arch>(&self, insns: &[Insn<I::Raw>], jump: Option<Jump>, length: u64) -> Result<Site, Reason> {
+        // Without a register for this jump a shorter one is tried, which needs none.
+        let jump = jump.ok_or(Reason::TooShort)?;
         let start = insns[0].ip;
         let end = insns[insns.len() - 1].next_ip().max(start + length);
         self.free(start, end)?;
@@ -128,7 +130,7 @@ pub(crate) fn entry<I: Arch>(
     if I::is_trap(&insns[0]) {
         return Err(Reason::TrapInstruction);
     }
-    let site = |run: &[Insn<I::Raw>]| ground.site::<I>(run, I::jump(room.length, run, room.spare)?, room.length);
+    let site = |run: &[Insn<I::Raw>]| ground.site::<I>(run, I::jump(room.length, run, room.spare), room.length);
     for (index, insn) in insns.iter().enumerate() {
         // The next instruction belongs to a cold part somewhere else.
         if index > 0 && insns[index - 1].next_ip() != insn.ip {

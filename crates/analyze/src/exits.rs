@@ -145,5 +145,5 @@ fn window<I: Arch>(place: &Place<'_, '_, '_, I>, index: usize, room: Room) -> Re
     }
     // Of a long instruction in front of the exit, only that one is displaced: the exit follows in place.
     let displaced = run.iter().take_while(|i| i.ip - start < room.length).count();
-    ground.site::<I>(&run[..displaced], I::jump(room.length, run, room.spare)?, room.length)
+    ground.site::<I>(&run[..displaced], I::jump(room.length, run, room.spare), room.length)
 }

@@ -64,8 +64,6 @@ pub enum Reason {
     ConditionalExit,
     /// The bytes are taken by the function's entry.
     OverlapsEntry,
-    /// No register is certain to hold nothing here, and the jump needs one (RISC-V, AUIPC and JALR).
-    NoFreeRegister,
 }
 
 /// What stands in the way of running an instruction from another address.
@@ -148,7 +146,6 @@ impl fmt::Display for Reason {
             Self::OutOfRange => "further away than instructions reach",
             Self::ConditionalExit => "the function leaves by a conditional jump",
             Self::OverlapsEntry => "the bytes are taken by the entry of the function",
-            Self::NoFreeRegister => "no register is certain to be free for the jump",
         })
     }
 }

@@ -5,6 +5,8 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
+use std::process::Command;
+
 use support::cross::Cross;
 use textpoke_analyze::{ExitKind, Function, Image, Options, Reason};
 
@@ -118,6 +120,81 @@ fn c_for_riscv_at_every_level_of_optimisation() {
     ] {
         for near in [false, true] {
             mixed(Cross::Riscv64, flags, &Options { near, ..Options::default() });
+        }
+    }
+}
+
+/// Where the sources of a crate are that this workspace depends on.
+fn sources(package: &str) -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let done = Command::new(cargo)
+        .args(["metadata", "--format-version", "1", "--offline"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo starts");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&done.stdout).expect("JSON");
+    let packages = metadata["packages"].as_array().expect("packages");
+    let found = packages.iter().find(|p| p["name"] == package).unwrap_or_else(|| panic!("no {package}"));
+    Path::new(found["manifest_path"].as_str().expect("a path")).parent().expect("a folder").to_owned()
+}
+
+/// Compiles and rewrites a program; checks that what it says is the same, and how much of it was rewritten.
+fn whole(cross: Cross, files: &[PathBuf], flags: &[&str], options: &Options, arguments: &[&str], own: &[&str]) {
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("program");
+    let mut files = files.to_vec();
+    files.push(source("report.c"));
+    cross.compile(&program, &files, flags);
+    let counted = same_output(cross, &program, options, arguments);
+    for name in own {
+        let (_, entries, _) = counted.iter().find(|(f, ..)| f.name == *name).unwrap_or_else(|| panic!("no {name}"));
+        assert!(*entries > 0, "{cross:?} {flags:?}: {name} was not counted");
+    }
+    let called: Vec<_> = counted.iter().filter(|(.., entries, _)| *entries > 0).collect();
+    let patched = called.iter().filter(|(f, ..)| f.exit == ExitKind::Patched).count();
+    // With every exit seen, the calls that end differently are those that never end, and long jumps.
+    assert!(called.len() > 200 && 2 * patched > called.len(), "{cross:?} {flags:?}: {patched} of {}", called.len());
+}
+
+#[test]
+fn lua() {
+    let folder = sources("lua-src").join("lua-5.4.9");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|f| f.extension().is_some_and(|e| e == "c"));
+    files.sort();
+    files.push(source("script.c"));
+    let include = format!("-I{}", folder.display());
+    let script = source("script.lua");
+    let arguments = [script.to_str().unwrap()];
+    for cross in Cross::ALL.into_iter().filter(|c| c.is_here()) {
+        for flags in [&["-Os"][..], &["-O2", "-fno-inline"]] {
+            for near in [false, true] {
+                let options = Options { near, ..Options::default() };
+                let own = ["luaV_execute", "luaH_getint", "luaD_precall"];
+                let flags = [&[include.as_str()], flags].concat();
+                whole(cross, &files, &flags, &options, &arguments, &own);
+            }
+        }
+    }
+}
+
+#[test]
+fn sqlite() {
+    let folder = sources("libsqlite3-sys").join("sqlite3");
+    let include = format!("-I{}", folder.display());
+    let files = [folder.join("sqlite3.c"), source("database.c")];
+    // A minute each for the compiler.
+    let levels: &[&[&str]] = if std::env::var_os("TEXTPOKE_FULL").is_some() {
+        &[&["-Os"], &["-O0"], &["-O2"], &["-O2", "-fpatchable-function-entry=2"]]
+    } else {
+        &[&["-Os"]]
+    };
+    for cross in Cross::ALL.into_iter().filter(|c| c.is_here()) {
+        for &level in levels {
+            let mut flags = vec![include.as_str(), "-DSQLITE_THREADSAFE=0", "-DSQLITE_OMIT_LOAD_EXTENSION"];
+            flags.extend(level);
+            whole(cross, &files, &flags, &Options::default(), &[], &["sqlite3VdbeExec", "sqlite3Parser", "run"]);
         }
     }
 }

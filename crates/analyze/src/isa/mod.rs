@@ -109,9 +109,9 @@ pub(crate) trait Arch: Sized + 'static {
     /// The lengths of the jumps that may be put over a site, the best first, in bytes. `near` if trampolines are.
     fn lengths(near: bool) -> &'static [u64];
 
-    /// The jump of a length that fits a run. `spare` are registers that hold nothing for whoever called the
-    /// function; the result must be unused by the run, too.
-    fn jump(length: u64, run: &[Insn<Self::Raw>], spare: u32) -> Result<Jump, Reason>;
+    /// The jump of a length that fits a run, if there is one. `spare` are registers that hold nothing for whoever called
+    /// the function; what the jump uses must be unused by the run, too.
+    fn jump(length: u64, run: &[Insn<Self::Raw>], spare: u32) -> Option<Jump>;
 
     /// What else must hold of a run and its bytes.
     fn check(_run: &[Insn<Self::Raw>], _bytes: &[u8]) -> Result<(), Reason> {

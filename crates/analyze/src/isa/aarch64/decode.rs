@@ -152,7 +152,7 @@ impl Word {
     pub fn signs_address(self) -> bool {
         self.0 == 0xd503_24ff
             || self.0 >> 24 == 0x55
-            || self.is(0xff80_001f, 0xf380_001f)
+            || self.is(0xff80_0000, 0xf380_0000)
             || self.is(0xffff_fbff, 0xdac1_a3fe)
             || self.is(0xffff_fbff, 0xdac1_83fe)
     }

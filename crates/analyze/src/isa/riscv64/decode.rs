@@ -271,7 +271,9 @@ impl Word {
                 _ => ZERO,
             },
             Op::Other => match self.0 & 0x7f {
-                0x13 | 0x1b | 0x33 | 0x3b | 0x2f | 0x73 => self.reg(7),
+                0x13 | 0x1b | 0x33 | 0x3b | 0x2f => self.reg(7),
+                // CSRs, loads of hypervisors, operations of Zimop; not what has no operands.
+                0x73 if self.bits(12, 3) != 0 => self.reg(7),
                 // Comparisons, conversions to integers, moves from the other registers.
                 0x53 if matches!(self.bits(27, 5), 0x14 | 0x18 | 0x1c) => self.reg(7),
                 // VSETVLI and its like; VMV.X.S, VCPOP, VFIRST.

@@ -4,6 +4,8 @@ mod decode;
 mod indirect;
 mod movable;
 mod relocate;
+#[cfg(test)]
+mod tests;
 mod track;
 
 use textpoke_core::isa::riscv64::{far, jal};
@@ -75,16 +77,16 @@ impl Arch for Riscv64 {
         if near { &[4] } else { &[8, 4] }
     }
 
-    fn jump(length: u64, run: &[Insn<Word>], spare: u32) -> Result<Jump, Reason> {
+    fn jump(length: u64, run: &[Insn<Word>], spare: u32) -> Option<Jump> {
         if length == 4 {
-            return Ok(Jump::One);
+            return Some(Jump::One);
         }
         let used = run.iter().fold(0, |used, insn| used | insn.raw.written() | insn.raw.reads());
         // Whoever is jumped to may expect arguments in the others.
         let leaves = matches!(run[run.len() - 1].flow, Flow::Jump(_) | Flow::JumpIndirect);
         let free = spare & !used & if leaves { 1 << T1 } else { u32::MAX };
-        let by = BY.into_iter().find(|by| free >> by & 1 != 0).ok_or(Reason::NoFreeRegister)?;
-        Ok(Jump::Pair { by })
+        let by = BY.into_iter().find(|by| free >> by & 1 != 0)?;
+        Some(Jump::Pair { by })
     }
 
     fn scratch_written(insn: &Insn<Word>) -> u32 {
@@ -160,7 +162,7 @@ impl Arch for Riscv64 {
                 Ok(Written { bytes: bytes.to_vec(), new_inner: 0 })
             }
             Jump::Pair { by } => {
-                let by = Reg::new(by).ok_or(Reason::NoFreeRegister)?;
+                let by = Reg::new(by).ok_or(Reason::Undecodable)?;
                 let pair = far(x0, by, from, to).map_err(|_| Reason::OutOfRange)?;
                 Ok(Written { bytes: pair.concat(), new_inner: 1 << 4 })
             }
