@@ -36,9 +36,13 @@ impl<I: Arch> Body<I> {
         let mut order = self.parts.clone();
         order.sort_unstable();
         for part in order {
-            let read = each::<I>(image, marks, part, |insn| {
-                if insn.flow == Flow::Invalid {
-                    return ControlFlow::Break(());
+            let read = each::<I>(image, marks, part, |mut insn| {
+                match insn.flow {
+                    Flow::Invalid => return ControlFlow::Break(()),
+                    Flow::Jump(to) if !(part.0..part.1).contains(&to) && I::is_detour(image, &insn, to) => {
+                        insn.flow = Flow::Next;
+                    }
+                    _ => {}
                 }
                 self.insns.push(insn);
                 ControlFlow::Continue(())

@@ -68,8 +68,8 @@ pub(crate) fn exits<I: Arch>(place: &Place<'_, '_, '_, I>, jumps: &Jumps<'_>) ->
                     found.blocked.push((ip, Reason::SharedCode));
                     continue;
                 }
-                Some(target) if !I::is_detour(ground.image, insn, target) => ExitEvent::TailJump,
-                _ => continue,
+                Some(_) => ExitEvent::TailJump,
+                None => continue,
             },
             Flow::Branch(_) if outside.is_some() => {
                 found.blocked.push((ip, Reason::ConditionalExit));
@@ -105,7 +105,14 @@ pub(crate) fn exits<I: Arch>(place: &Place<'_, '_, '_, I>, jumps: &Jumps<'_>) ->
 
 /// The site for the first jump that there is room for; if there is none, why not for the last, which needs least.
 pub(crate) fn first_fit(rooms: &[Room], site: impl Fn(Room) -> Result<Site, Reason>) -> Result<Site, Reason> {
-    rooms.iter().fold(Err(Reason::TooShort), |found, &room| found.or_else(|_| site(room)))
+    let mut last = Reason::TooShort;
+    for &room in rooms {
+        match site(room) {
+            Err(reason) => last = reason,
+            found => return found,
+        }
+    }
+    Err(last)
 }
 
 /// Control runs over the end of the function, into whatever follows.

@@ -31,6 +31,8 @@ pub(crate) enum Jump {
 pub(crate) enum Origin<R> {
     /// Added up from a base and an offset.
     Sum,
+    /// Added up from an address in the code and a scaled entry of a table of offsets, as nothing but switches do.
+    Scaled,
     /// Loaded with an index, from an array of addresses at a known place.
     Indexed(u64),
     /// Loaded with an index, from an array of addresses that a register points to.
@@ -54,7 +56,7 @@ pub(crate) fn table_jumps<'b, I: Arch>(body: &'b Body<I>, marks: &'b Marks) -> i
 
 /// Whether a function jumps to what it added up, so that it must have a table of offsets.
 pub(crate) fn adds_up<I: Arch>(body: &Body<I>, marks: &Marks) -> bool {
-    jumps(body).any(|(index, _)| I::origin(body, index, marks) == Origin::Sum)
+    jumps(body).any(|(index, _)| matches!(I::origin(body, index, marks), Origin::Sum | Origin::Scaled))
 }
 
 /// Decides what each indirect jump of a function is. `targets` are those of its tables.
@@ -75,6 +77,8 @@ pub(crate) fn classify<I: Arch>(
             let framed = cfa.is_some_and(|c| c != I::ENTRY);
             let jump = match I::origin(body, index, marks) {
                 Origin::Far => Jump::Unknown(cfa),
+                Origin::Scaled if targets.offsets => Jump::Table,
+                Origin::Scaled => Jump::Unknown(cfa),
                 Origin::Indexed(table) if is_table(table) => Jump::Table,
                 Origin::IndexedFrom(base) if I::points_to(body, base, &is_table) => Jump::Table,
                 Origin::Sum if targets.offsets && (framed || !labels) => Jump::Table,

@@ -1,5 +1,7 @@
 //! A run of whole instructions that a jump can replace.
 
+use textpoke_core::{Choice, Kind, Refusal, choose};
+
 use crate::isa::{Arch, Flow, Insn, Isa, for_isa};
 use crate::reason::Reason;
 
@@ -133,13 +135,39 @@ impl Site {
         for_isa!(self.isa, I => I::encode_jump(self.jump, self.vaddr.wrapping_add(bias), to))
     }
 
-    /// Whether the architecture lets the old bytes become the jump by one aligned store while other threads execute
-    /// them. Otherwise several steps are needed, or that nobody executes anything meanwhile. Never on x86-64, whose
-    /// vendors differ about it.
+    /// The protocol that changes the site in a process whose threads can all take a trap and can all be parked. Where
+    /// the jump leads makes no difference.
+    ///
+    /// # Errors
+    /// There is none, and why.
+    pub fn protocol(&self) -> Result<Kind, Refusal> {
+        for_isa!(self.isa, I => self.protocol_of::<I>())
+    }
+
+    fn protocol_of<I: Arch>(&self) -> Result<Kind, Refusal> {
+        let to = self.vaddr.wrapping_add(self.reach() / 2);
+        let new = self.jump_to(0, to).map_err(|_| Refusal::OutOfRange { from: self.vaddr, to })?;
+        // Bits behind the bytes that change belong to instructions that stay what they are.
+        let inner = self.inner & ((1u16 << self.patched()) - 1) as u8;
+        choose::<I::Core>(&Choice {
+            addr: self.vaddr,
+            old: &self.bytes[..self.patched()],
+            new: &new.bytes,
+            inner,
+            new_inner: new.new_inner,
+            copy: to,
+            stand_in: if new.new_inner == 0 { 0 } else { to },
+            red_zone: self.red_zone,
+            traps: true,
+            word: false,
+            park: true,
+        })
+    }
+
+    /// Whether one aligned store changes the site while other threads execute it. Never on x86-64, whose vendors differ
+    /// about it.
     pub fn live(&self) -> bool {
-        let single = self.is_single() && self.jump == Jump::One;
-        // A bias is a multiple of the page size, so that the address as linked is aligned like the one at run time.
-        single && for_isa!(self.isa, I => I::live(self.vaddr, &self.bytes[..self.patched()]))
+        self.protocol() == Ok(Kind::Word)
     }
 
     /// No displaced instruction but the last can go anywhere else than to the next.

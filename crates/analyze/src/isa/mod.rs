@@ -84,6 +84,8 @@ pub(crate) trait Arch: Sized + 'static {
     /// Whether bytes below the stack pointer may be in use.
     const RED_ZONE: bool;
 
+    /// What the protocols know of it.
+    type Core: textpoke_core::isa::Isa;
     type Raw: Copy + fmt::Debug;
     type Reg: Copy + PartialEq + fmt::Debug;
     /// What registers hold while code is read from front to back.
@@ -166,9 +168,6 @@ pub(crate) trait Arch: Sized + 'static {
 
     /// The copy of a site's instructions that runs at `dest`, the site being loaded at `origin`.
     fn relocate(site: &Site, origin: u64, dest: u64) -> Result<Relocated, Reason>;
-
-    /// Whether the architecture lets `old` become the jump by one store while others execute it.
-    fn live(addr: u64, old: &[u8]) -> bool;
 }
 
 /// Calls a generic function for an instruction set that is known at run time.

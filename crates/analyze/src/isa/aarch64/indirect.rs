@@ -36,7 +36,7 @@ pub(super) fn origin(body: &Body<Aarch64>, jump: usize, marks: &Marks) -> Origin
     let Some(index) = found else { return Origin::Unknown };
     let word = body.insns[index].raw;
     if is_sum(word) {
-        Origin::Sum
+        Origin::Scaled
     } else if is_indexed_load(word) {
         known(body, index, word.rn()).map_or(Origin::IndexedFrom(word.rn()), Origin::Indexed)
     } else if word.is(0x3a00_0000, 0x3800_0000) || word.is(0x3a00_0000, 0x2800_0000) {

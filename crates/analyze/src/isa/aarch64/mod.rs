@@ -42,6 +42,7 @@ impl Arch for Aarch64 {
     const SCRATCH: u32 = 0;
     const PASSED: u32 = 0;
 
+    type Core = textpoke_core::isa::Aarch64;
     type Raw = Word;
     type Reg = u8;
     type Track = track::Track;
@@ -155,11 +156,5 @@ impl Arch for Aarch64 {
 
     fn relocate(site: &Site, origin: u64, dest: u64) -> Result<Relocated, Reason> {
         relocate::relocate(site, origin, dest)
-    }
-
-    fn live(_: u64, old: &[u8]) -> bool {
-        // Where the jump leads makes no difference for the list.
-        const ANY_B: u32 = 0x1400_0000;
-        u32_at(old, 0).is_some_and(|old| aarch64::hotpatch_safe(old, ANY_B))
     }
 }

@@ -8,8 +8,8 @@ mod relocate;
 mod tests;
 mod track;
 
-use textpoke_core::isa::riscv64::{far, jal};
-use textpoke_core::isa::{self as core_isa, Isa as _, Reg};
+use textpoke_core::isa::Reg;
+use textpoke_core::isa::riscv64::{ZERO, far, jal};
 
 use super::{Arch, Flow, Insn, Isa, Reference, Relocation};
 use crate::body::Body;
@@ -45,6 +45,7 @@ impl Arch for Riscv64 {
     /// LLVM passes arguments of functions that only it knows in t3 to t6 as well (its calling convention `fastcc`).
     const PASSED: u32 = 0xf000_0000;
 
+    type Core = textpoke_core::isa::Riscv64;
     type Raw = Word;
     type Reg = u8;
     type Track = track::Track;
@@ -155,15 +156,14 @@ impl Arch for Riscv64 {
     }
 
     fn encode_jump(jump: Jump, from: u64, to: u64) -> Result<Written, Reason> {
-        let x0 = core_isa::riscv64::ZERO;
         match jump {
             Jump::One => {
-                let bytes = jal(x0, from, to).map_err(|_| Reason::OutOfRange)?;
+                let bytes = jal(ZERO, from, to).map_err(|_| Reason::OutOfRange)?;
                 Ok(Written { bytes: bytes.to_vec(), new_inner: 0 })
             }
             Jump::Pair { by } => {
                 let by = Reg::new(by).ok_or(Reason::Undecodable)?;
-                let pair = far(x0, by, from, to).map_err(|_| Reason::OutOfRange)?;
+                let pair = far(ZERO, by, from, to).map_err(|_| Reason::OutOfRange)?;
                 Ok(Written { bytes: pair.concat(), new_inner: 1 << 4 })
             }
         }
@@ -171,10 +171,5 @@ impl Arch for Riscv64 {
 
     fn relocate(site: &Site, origin: u64, dest: u64) -> Result<Relocated, Reason> {
         relocate::relocate(site, origin, dest)
-    }
-
-    fn live(addr: u64, old: &[u8]) -> bool {
-        let jump = jal(core_isa::riscv64::ZERO, 0, 0);
-        jump.is_ok_and(|jump| core_isa::Riscv64::live(addr, old, &jump))
     }
 }

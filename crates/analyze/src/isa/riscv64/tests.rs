@@ -60,14 +60,15 @@ fn all_compressed_instructions_agree_with_another_disassembler() {
             OpcodeKind::C(C::JR) if word.0 >> 7 & 31 == 1 => Flow::Return,
             OpcodeKind::C(C::JR) => Flow::JumpIndirect,
             OpcodeKind::C(C::JALR) => Flow::CallIndirect,
-            OpcodeKind::C(C::EBREAK) => Flow::Stop,
+            // They take additions to x0, which are hints, for it.
+            OpcodeKind::C(C::EBREAK) if parcel == 0x9002 => Flow::Stop,
             _ => ours.map_or(Flow::Next, |_| flow),
         };
         assert_eq!(flow, expected, "{parcel:#06x} {insn:?}");
         compared += 1;
     }
     // Quadrants 0 to 2, without what is reserved, what extensions took, and hints that the other does not know.
-    assert!(compared > 40_000, "{compared}");
+    assert!(compared > 38_000, "{compared}");
 }
 
 /// The same numbers on every run.

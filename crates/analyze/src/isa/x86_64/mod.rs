@@ -78,6 +78,7 @@ impl Arch for X86_64 {
     const SCRATCH: u32 = 0;
     const PASSED: u32 = 0;
 
+    type Core = textpoke_core::isa::X86_64;
     type Raw = Instruction;
     type Reg = Register;
     type Track = ();
@@ -214,9 +215,5 @@ impl Arch for X86_64 {
 
     fn relocate(site: &Site, origin: u64, dest: u64) -> Result<Relocated, Reason> {
         relocate::relocate(site, origin, dest)
-    }
-
-    fn live(_: u64, _: &[u8]) -> bool {
-        false
     }
 }
