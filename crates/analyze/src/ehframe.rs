@@ -15,15 +15,10 @@ type Cie<'a> = gimli::CommonInformationEntry<Slice<'a>>;
 /// Where the caller's frame begins, relative to a register: the canonical frame address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cfa {
-    /// A DWARF register number (7 is `rsp`, 6 is `rbp`) plus bytes.
+    /// A DWARF register number of the instruction set plus bytes.
     Register(u16, i64),
     /// Computed; only equal to nothing.
     Expression,
-}
-
-impl Cfa {
-    /// As at the entry of a function: only the return address has been pushed.
-    pub const ENTRY: Self = Self::Register(7, 8);
 }
 
 /// One unwind entry.

@@ -6,6 +6,7 @@
 use core::ops::Range;
 
 use crate::error::Error;
+use crate::isa::Isa;
 
 /// A `PT_LOAD` segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ pub(crate) struct Dynamic {
     pub needed: usize,
 }
 
-/// An ELF64 x86-64 program or library, read from memory.
+/// A little-endian ELF64 program or library of a known instruction set, read from memory.
 #[derive(Clone, Debug)]
 pub struct Image<'a> {
     pub(crate) bytes: &'a [u8],
@@ -58,6 +59,7 @@ pub struct Image<'a> {
     /// By file order; index is the section index, with ignored sections as `None`.
     pub(crate) sections: Vec<Option<Section>>,
     pub(crate) eh_frame_hdr: Option<u64>,
+    isa: Isa,
     entry: u64,
     shared: bool,
     interpreted: bool,
@@ -68,13 +70,16 @@ pub struct Image<'a> {
 pub(crate) const SHT_SYMTAB: u32 = 2;
 pub(crate) const SHT_RELA: u32 = 4;
 const SHT_NOBITS: u32 = 8;
+/// Two bits of `e_flags` (RISC-V ELF psABI, "File Header").
+const RISCV_FLOAT_ABI: u32 = 6;
+const RISCV_FLOAT_ABI_DOUBLE: u32 = 4;
 pub(crate) const SHT_DYNSYM: u32 = 11;
 
 impl<'a> Image<'a> {
     /// Reads the headers of an ELF file.
     ///
     /// # Errors
-    /// When the file is not a complete, linked ELF64 x86-64 program or library with code in it.
+    /// When the file is not a complete, linked ELF64 program or library of a known instruction set with code in it.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
         if bytes.get(..4) != Some(b"\x7fELF") {
             return Err(Error::NotElf);
@@ -92,8 +97,10 @@ impl<'a> Image<'a> {
             return Err(header);
         }
         let machine = u16_at(bytes, 18).unwrap_or(0);
-        if machine != 62 {
-            return Err(Error::ForeignIsa { machine });
+        let isa = Isa::of_machine(machine).ok_or(Error::ForeignIsa { machine })?;
+        let flags = u32_at(bytes, 48).unwrap_or(0);
+        if isa == Isa::Riscv64 && flags & RISCV_FLOAT_ABI != RISCV_FLOAT_ABI_DOUBLE {
+            return Err(Error::RiscvAbi);
         }
         let kind = u16_at(bytes, 16).unwrap_or(0);
         if kind != 2 && kind != 3 {
@@ -104,6 +111,7 @@ impl<'a> Image<'a> {
             dynamic: Dynamic::default(),
             sections: Vec::new(),
             eh_frame_hdr: None,
+            isa,
             entry: u64_at(bytes, 24).unwrap_or(0),
             shared: kind == 3,
             interpreted: false,
@@ -205,6 +213,11 @@ impl<'a> Image<'a> {
                 && section.offset.checked_sub(s.offset) == Some(section.vaddr - s.vaddr)
                 && (!section.executable || s.executable)
         })
+    }
+
+    /// The instruction set of its code.
+    pub fn isa(&self) -> Isa {
+        self.isa
     }
 
     /// The entry point as linked; 0 for most libraries.

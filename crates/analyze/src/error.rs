@@ -22,6 +22,8 @@ pub enum Error {
         /// `e_machine` of the file.
         machine: u16,
     },
+    /// RISC-V code for processors without registers for doubles.
+    RiscvAbi,
     /// An ELF file that is not a linked program or library: an object file, a core dump.
     NotLinked {
         /// `e_type` of the file.
@@ -40,12 +42,19 @@ impl fmt::Display for Error {
             Self::Truncated { what } => {
                 write!(f, "the ELF file is cut short ({what} lies beyond its end); copy or build it again")
             }
-            Self::Elf32 => f.write_str("a 32-bit ELF file; only 64-bit x86 programs can be traced, build it with -m64"),
-            Self::BigEndian => f.write_str("a big-endian ELF file; only little-endian x86-64 programs can be traced"),
+            Self::Elf32 => {
+                f.write_str("a 32-bit ELF file; only 64-bit programs can be traced, build it for 64 bits (-m64)")
+            }
+            Self::BigEndian => f.write_str("a big-endian ELF file; only little-endian programs can be traced"),
             Self::ForeignIsa { machine } => match machine_name(*machine) {
-                Some(name) => write!(f, "code for {name}; only x86-64 programs can be traced so far"),
-                None => write!(f, "code for ELF machine {machine}; only x86-64 programs can be traced so far"),
+                Some(name) => write!(f, "code for {name}; only {KNOWN} programs can be analysed"),
+                None => write!(f, "code for ELF machine {machine}; only {KNOWN} programs can be analysed"),
             },
+            // The compressed loads and stores of doubles share their encodings with jumps of extensions.
+            Self::RiscvAbi => f.write_str(
+                "RISC-V code without doubles in registers, whose encodings may mean other instructions; build it for \
+                 rv64gc with -mabi=lp64d",
+            ),
             Self::NotLinked { kind } => {
                 let name = match kind {
                     1 => "a relocatable object file",
@@ -63,6 +72,9 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// What there is an analysis for.
+const KNOWN: &str = "x86-64, AArch64 and RISC-V";
+
 fn machine_name(machine: u16) -> Option<&'static str> {
     Some(match machine {
         2 | 18 | 43 => "SPARC",
@@ -73,8 +85,6 @@ fn machine_name(machine: u16) -> Option<&'static str> {
         22 => "s390",
         40 => "32-bit Arm",
         50 => "Itanium",
-        183 => "AArch64",
-        243 => "RISC-V",
         247 => "BPF",
         258 => "LoongArch",
         _ => return None,

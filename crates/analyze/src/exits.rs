@@ -1,13 +1,12 @@
 //! Exit sites: places from which a function is left, with room for a jump.
 
-use iced_x86::{Code, FlowControl, Instruction, Mnemonic, OpKind, Register};
-
 use crate::body::Body;
-use crate::displace::{Ground, movable};
-use crate::flow::{direct_target, runs_into_next};
+use crate::displace::{Ground, Room};
+use crate::flow::runs_into_next;
 use crate::indirect::Jump;
+use crate::isa::{Arch, Flow};
 use crate::reason::{Obstacle, Reason};
-use crate::site::{JUMP, Site};
+use crate::site::Site;
 
 /// How a function is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,42 +33,49 @@ pub(crate) struct Exits {
     pub blocked: Vec<(u64, Reason)>,
 }
 
+/// What tells jumps apart.
+pub(crate) struct Jumps<'j> {
+    /// What the indirect jump at an index is.
+    pub indirect: &'j dyn Fn(usize) -> Jump,
+    /// Whether an address is in a cold part whose function is not known.
+    pub foreign: &'j dyn Fn(u64) -> bool,
+}
+
+/// Where the exits of a function are looked for.
+pub(crate) struct Place<'p, 'g, 'a, I: Arch> {
+    pub ground: &'p Ground<'g, 'a>,
+    pub body: &'p Body<I>,
+    /// Per instruction: it belongs to a sequence that no jump may interrupt.
+    pub inside: &'p [bool],
+    pub entry: Option<Site>,
+    /// Tried in this order.
+    pub rooms: &'p [Room],
+}
+
 /// Finds every exit of a function and a site for each where there is room.
-///
-/// `entry` is the end of the entry's site, or 0. `jump` tells what an indirect jump is, `foreign`
-/// whether an address is in a cold part whose function is not known.
-pub(crate) fn exits(
-    ground: &Ground<'_, '_>,
-    body: &Body,
-    entry: Option<Site>,
-    jump: impl Fn(usize) -> Jump,
-    foreign: impl Fn(u64) -> bool,
-) -> Exits {
+pub(crate) fn exits<I: Arch>(place: &Place<'_, '_, '_, I>, jumps: &Jumps<'_>) -> Exits {
     let mut found = Exits::default();
+    let Place { ground, body, .. } = *place;
     let reached = body.reached(ground.marks);
     for (index, insn) in body.insns.iter().enumerate() {
-        let ip = insn.ip();
-        let outside = direct_target(insn).filter(|&t| !body.contains(t));
-        let event = match insn.flow_control() {
-            FlowControl::Return if matches!(insn.code(), Code::Retnq | Code::Retnq_imm16) => ExitEvent::Return,
-            FlowControl::Return => {
-                found.blocked.push((ip, Reason::NotRelocatable(Obstacle::FarTransfer)));
-                continue;
-            }
-            FlowControl::UnconditionalBranch => match outside {
+        let ip = insn.ip;
+        let outside = insn.target().filter(|&t| !body.contains(t));
+        let event = match insn.flow {
+            Flow::Return => ExitEvent::Return,
+            Flow::Jump(_) => match outside {
                 // It may come back, if the cold part is this function's after all.
-                Some(target) if foreign(target) => {
+                Some(target) if (jumps.foreign)(target) => {
                     found.blocked.push((ip, Reason::SharedCode));
                     continue;
                 }
                 Some(_) => ExitEvent::TailJump,
                 None => continue,
             },
-            FlowControl::ConditionalBranch if outside.is_some() => {
+            Flow::Branch(_) if outside.is_some() => {
                 found.blocked.push((ip, Reason::ConditionalExit));
                 continue;
             }
-            FlowControl::IndirectBranch => match jump(index) {
+            Flow::JumpIndirect => match (jumps.indirect)(index) {
                 Jump::Table | Jump::Goto => continue,
                 Jump::Tail => ExitEvent::TailJump,
                 Jump::Either | Jump::Unknown(_) => {
@@ -89,7 +95,7 @@ pub(crate) fn exits(
             found.blocked.push((ip, Reason::Undecodable));
             continue;
         }
-        match window(ground, body, index, entry) {
+        match first_fit(place.rooms, |room| window(place, index, room)) {
             Ok(site) => found.sites.push(ExitSite { site, event }),
             Err(reason) => found.blocked.push((ip, reason)),
         }
@@ -97,57 +103,54 @@ pub(crate) fn exits(
     found
 }
 
+/// The site for the first jump that there is room for; if there is none, why not for the last, which needs least.
+pub(crate) fn first_fit(rooms: &[Room], site: impl Fn(Room) -> Result<Site, Reason>) -> Result<Site, Reason> {
+    let mut last = Reason::TooShort;
+    for &room in rooms {
+        match site(room) {
+            Err(reason) => last = reason,
+            found => return found,
+        }
+    }
+    Err(last)
+}
+
 /// Control runs over the end of the function, into whatever follows.
-fn runs_out(body: &Body, index: usize) -> bool {
+fn runs_out<I: Arch>(body: &Body<I>, index: usize) -> bool {
     let insn = &body.insns[index];
-    let last = body.insns.get(index + 1).is_none_or(|next| next.ip() != insn.next_ip());
-    last && runs_into_next(insn)
+    let last = body.insns.get(index + 1).is_none_or(|next| next.ip != insn.next_ip());
+    last && runs_into_next::<I>(insn)
 }
 
 /// The run for the exit at `index`: the exit alone if it or the padding behind it has room, else
 /// with as few instructions in front of it as are needed.
-fn window(ground: &Ground<'_, '_>, body: &Body, index: usize, entry: Option<Site>) -> Result<Site, Reason> {
+fn window<I: Arch>(place: &Place<'_, '_, '_, I>, index: usize, room: Room) -> Result<Site, Reason> {
+    let Place { ground, body, inside, entry, .. } = *place;
     let insns = &body.insns;
     let last = &insns[index];
-    movable(last)?;
-    let end = last.next_ip() + ground.padding(last.next_ip());
+    I::movable(last)?;
+    let end = last.next_ip() + ground.padding::<I>(last.next_ip());
     let mut first = index;
-    while end - insns[first].ip() < JUMP {
-        if ground.marks.entered(insns[first].ip()) {
+    while end - insns[first].ip < room.length {
+        if ground.marks.entered(insns[first].ip) {
             return Err(Reason::BranchInto);
         }
         let before = body.before(first).ok_or(Reason::TooShort)?;
-        if insns[before].flow_control() != FlowControl::Next {
+        if insns[before].flow != Flow::Next {
             return Err(Reason::BranchInto);
         }
-        movable(&insns[before])?;
+        I::movable(&insns[before])?;
         first = before;
     }
-    let start = insns[first].ip();
-    if entry.is_some_and(|e| start < e.end() && e.vaddr < last.next_ip().max(start + JUMP)) {
+    let start = insns[first].ip;
+    if entry.is_some_and(|e| start < e.end() && e.vaddr < last.next_ip().max(start + room.length)) {
         return Err(Reason::OverlapsEntry);
     }
+    let run = &insns[first..=index];
+    if inside[first..=index].contains(&true) {
+        return Err(Reason::NotRelocatable(Obstacle::Sequence));
+    }
     // Of a long instruction in front of the exit, only that one is displaced: the exit follows in place.
-    let displaced = insns[first..=index].iter().take_while(|i| i.ip() - start < JUMP).count();
-    ground.site(&insns[first..first + displaced])
-}
-
-/// Whether a function leaves its stack: it loads the stack pointer from somewhere that no compiler
-/// keeps its own frame in.
-pub(crate) fn switches_stack(insns: &[Instruction]) -> bool {
-    insns.iter().any(|insn| {
-        let stack = insn.op0_kind() == OpKind::Register && insn.op0_register() == Register::RSP;
-        match insn.mnemonic() {
-            Mnemonic::Pop => stack,
-            Mnemonic::Xchg => stack || insn.op1_kind() == OpKind::Register && insn.op1_register() == Register::RSP,
-            Mnemonic::Mov if stack && insn.op1_kind() == OpKind::Memory => {
-                !matches!(insn.memory_base(), Register::RBP | Register::RSP)
-            }
-            // Arguments and results: compilers restore the stack behind an `alloca` from other registers.
-            Mnemonic::Mov if stack => {
-                matches!(insn.op1_register(), Register::RDI | Register::RSI | Register::RDX | Register::RCX)
-            }
-            _ => false,
-        }
-    })
+    let displaced = run.iter().take_while(|i| i.ip - start < room.length).count();
+    ground.site::<I>(&run[..displaced], I::jump(room.length, run, room.spare), room.length)
 }

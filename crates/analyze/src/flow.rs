@@ -3,10 +3,11 @@
 //! The pass is linear and covers what lies between functions too. Where it decodes data it finds
 //! targets that do not exist, which can only lead to refusals.
 
-use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind};
+use core::ops::ControlFlow;
 
 use crate::elf::Image;
 use crate::fragments::{Fragment, containing};
+use crate::isa::{Arch, Flow as To, Insn, Reference, each};
 use crate::text::{Mark, Marks, Text};
 
 /// A jump from one fragment into another.
@@ -25,17 +26,15 @@ pub(crate) struct Flow {
 }
 
 /// Marks all targets of all code.
-pub(crate) fn sweep(image: &Image<'_>, text: &Text, fragments: &[Fragment], marks: &mut Marks) -> Flow {
+pub(crate) fn sweep<I: Arch>(image: &Image<'_>, text: &Text, fragments: &[Fragment], marks: &mut Marks) -> Flow {
     let mut flow = Flow { edges: Vec::new(), indirect: vec![false; fragments.len()] };
-    let fixed = !image.is_shared();
+    let mut found = Vec::new();
     for (index, fragment) in fragments.iter().enumerate() {
         let mut runs_on = false;
-        walk(image, fragment.start, fragment.end, |insn| {
-            let target = note(insn, text, marks, fixed);
-            runs_on = runs_into_next(insn);
-            flow.indirect[index] |= insn.flow_control() == FlowControl::IndirectBranch;
-            if let Some(to) = target.filter(|&t| t < fragment.start || t >= fragment.end)
-                && insn.flow_control() != FlowControl::Call
+        walk::<I>(image, text, marks, (fragment.start, fragment.end), &mut found, |insn| {
+            runs_on = runs_into_next::<I>(insn);
+            flow.indirect[index] |= insn.flow == To::JumpIndirect;
+            if let Some(to) = insn.jump_target().filter(|&t| t < fragment.start || t >= fragment.end)
                 && text.contains(to)
             {
                 flow.edges.push(Edge { from: index, to });
@@ -50,100 +49,52 @@ pub(crate) fn sweep(image: &Image<'_>, text: &Text, fragments: &[Fragment], mark
         let inside = fragments.iter().skip(fragments.partition_point(|f| f.start < range.vaddr));
         for fragment in inside.take_while(|f| f.start < range.end) {
             if at < fragment.start {
-                walk(image, at, fragment.start, |insn| {
-                    note(insn, text, marks, fixed);
-                });
+                walk::<I>(image, text, marks, (at, fragment.start), &mut found, |_| {});
             }
             at = at.max(fragment.end);
         }
-        walk(image, at, range.end, |insn| {
-            note(insn, text, marks, fixed);
-        });
+        walk::<I>(image, text, marks, (at, range.end), &mut found, |_| {});
     }
     flow
 }
 
-/// Decodes from `start` to `end`, byte by byte over what is no instruction.
-fn walk(image: &Image<'_>, start: u64, end: u64, mut visit: impl FnMut(&Instruction)) {
-    let Some(bytes) = end.checked_sub(start).and_then(|len| image.bytes_at(start, len)) else { return };
-    let mut decoder = Decoder::with_ip(64, bytes, start, DecoderOptions::NONE);
-    let mut insn = Instruction::default();
-    while decoder.can_decode() {
-        let position = decoder.position();
-        decoder.decode_out(&mut insn);
-        if insn.is_invalid() {
-            let next = position + 1;
-            if decoder.set_position(next).is_err() {
-                return;
-            }
-            decoder.set_ip(start + next as u64);
-            continue;
+/// Decodes a range, step by step over what is no instruction, and marks what it refers to.
+fn walk<I: Arch>(
+    image: &Image<'_>,
+    text: &Text,
+    marks: &mut Marks,
+    range: (u64, u64),
+    found: &mut Vec<(Mark, u64, u64)>,
+    mut visit: impl FnMut(&Insn<I::Raw>),
+) {
+    let fixed = !image.is_shared();
+    let mut track = I::Track::default();
+    // The walk reads the marks, so that new ones wait for its end.
+    let _ = each::<I>(image, marks, range, |insn| {
+        if insn.flow == To::Invalid {
+            return ControlFlow::Continue(());
         }
         visit(&insn);
-    }
-}
-
-/// Marks what one instruction refers to; returns its direct branch target.
-fn note(insn: &Instruction, text: &Text, marks: &mut Marks, fixed: bool) -> Option<u64> {
-    if insn.is_ip_rel_memory_operand() {
-        reference(insn, insn.ip_rel_memory_address(), text, marks);
-    } else if fixed && insn.memory_displ_size() >= 4 {
-        reference(insn, insn.memory_displacement64(), text, marks);
-    }
-    if fixed {
-        for operand in 0..insn.op_count() {
-            if matches!(insn.op_kind(operand), OpKind::Immediate32 | OpKind::Immediate64 | OpKind::Immediate32to64) {
-                marks.set(Mark::Taken, insn.immediate(operand));
-            }
+        I::references(&mut track, &insn, fixed, &mut |reference| match reference {
+            Reference::Address(at) if at.is_multiple_of(I::ALIGN) => found.push((Mark::Taken, at, 1)),
+            Reference::Bytes(at, len) if text.contains(at) => found.push((Mark::Data, at, len)),
+            _ => {}
+        });
+        if let Some(target) = insn.target() {
+            let mark = if insn.is_call() { Mark::Called } else { Mark::Branch };
+            found.push((mark, target, 1));
         }
-    }
-    let target = direct_target(insn)?;
-    let mark = if insn.flow_control() == FlowControl::Call { Mark::Called } else { Mark::Branch };
-    marks.set(mark, target);
-    Some(target)
-}
-
-fn reference(insn: &Instruction, target: u64, text: &Text, marks: &mut Marks) {
-    if !text.contains(target) {
-        return;
-    }
-    if insn.mnemonic() == Mnemonic::Lea {
-        marks.set(Mark::Taken, target);
-    } else if insn.mnemonic() != Mnemonic::Nop {
-        // 64 bytes is the largest operand; unknown sizes count as that.
-        let size = match insn.memory_size().size() {
-            0 => 64,
-            size => size,
-        };
-        (0..size as u64).for_each(|i| marks.set(Mark::Data, target.wrapping_add(i)));
-    }
-}
-
-/// The target of a direct jump, conditional jump, loop, call or transaction start.
-pub(crate) fn direct_target(insn: &Instruction) -> Option<u64> {
-    match insn.op0_kind() {
-        OpKind::NearBranch64 | OpKind::NearBranch32 | OpKind::NearBranch16 => Some(insn.near_branch_target()),
-        _ => None,
-    }
-}
-
-/// Whether the instruction behind this one may run next.
-pub(crate) fn falls_through(insn: &Instruction) -> bool {
-    match insn.flow_control() {
-        FlowControl::UnconditionalBranch
-        | FlowControl::IndirectBranch
-        | FlowControl::Return
-        | FlowControl::Exception => false,
-        FlowControl::Interrupt => insn.code() != Code::Int3,
-        _ => insn.mnemonic() != Mnemonic::Hlt,
+        ControlFlow::Continue(())
+    });
+    for (mark, at, len) in found.drain(..) {
+        (0..len).for_each(|i| marks.set(mark, at.wrapping_add(i)));
     }
 }
 
 /// Whether control goes on behind the last instruction of a piece of code. A call does not return
 /// there, or the compiler would have put something behind it.
-pub(crate) fn runs_into_next(last: &Instruction) -> bool {
-    let ordinary = matches!(last.flow_control(), FlowControl::Next | FlowControl::ConditionalBranch);
-    ordinary && !matches!(last.mnemonic(), Mnemonic::Nop | Mnemonic::Hlt)
+pub(crate) fn runs_into_next<I: Arch>(last: &Insn<I::Raw>) -> bool {
+    matches!(last.flow, To::Next | To::Branch(_)) && !I::is_nop(last)
 }
 
 /// Finds the function of every cold part: the only one that jumps into it, else the one its name tells.

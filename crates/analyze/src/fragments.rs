@@ -2,11 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use iced_x86::{Decoder, DecoderOptions, Mnemonic};
-
-use crate::ehframe::{Cfa, Unwind};
+use crate::ehframe::Unwind;
 use crate::elf::Image;
 use crate::functions::Source;
+use crate::isa::Arch;
 use crate::names::cold_parent;
 use crate::symbols::{Symbol, SymbolKind};
 use crate::text::{Mark, Marks, Text};
@@ -32,7 +31,7 @@ pub(crate) struct Fragment {
 }
 
 /// Finds all fragments, sorted by start, and marks their starts, other labels, and data.
-pub(crate) fn fragments(
+pub(crate) fn fragments<I: Arch>(
     image: &Image<'_>,
     text: &Text,
     symbols: &[Symbol<'_>],
@@ -52,11 +51,13 @@ pub(crate) fn fragments(
                     *best = symbol;
                 }
             }
+            SymbolKind::CodeFrom | SymbolKind::DataFrom => {}
         }
-        if symbol.kind != SymbolKind::Object {
+        if matches!(symbol.kind, SymbolKind::Function | SymbolKind::Ifunc | SymbolKind::Label) {
             marks.set(Mark::Start, symbol.vaddr);
         }
     }
+    marks.set_pools(pools(text, symbols));
     let mut all = Vec::with_capacity(named.len());
     for (&start, symbols) in &mut named {
         all.push(from_symbols(start, symbols));
@@ -78,7 +79,7 @@ pub(crate) fn fragments(
             continue;
         }
         let before = reach.partition_point(|r| r.0 <= fde.start).checked_sub(1);
-        if before.is_some_and(|i| fde.start < reach[i].1) || is_stub(image, fde.start) {
+        if before.is_some_and(|i| fde.start < reach[i].1) || I::is_stub(image, fde.start) {
             continue;
         }
         let label = labels.get(&fde.start).filter(|s| !s.name.is_empty());
@@ -101,10 +102,23 @@ pub(crate) fn fragments(
     bound(&mut all, text, unwind);
     for fragment in &mut all {
         let by_name = fragment.source != Source::EhFrame && cold_parent(&fragment.name).is_some();
-        let framed = fragment.fde.is_some_and(|i| unwind.fdes[i].cfa != Some(Cfa::ENTRY));
+        let framed = fragment.fde.is_some_and(|i| unwind.fdes[i].cfa != Some(I::ENTRY));
         fragment.cold = by_name || framed;
     }
     all
+}
+
+/// The data between the code that mapping symbols tell of: each holds up to the next.
+fn pools(text: &Text, symbols: &[Symbol<'_>]) -> Vec<(u64, u64)> {
+    let kinds = [SymbolKind::CodeFrom, SymbolKind::DataFrom];
+    let mut changes: Vec<(u64, bool)> =
+        symbols.iter().filter(|s| kinds.contains(&s.kind)).map(|s| (s.vaddr, s.kind == SymbolKind::DataFrom)).collect();
+    // Of several at one address, one that says code decides: the others hold for no byte.
+    changes.sort_unstable();
+    changes.dedup_by_key(|c| c.0);
+    let end = |index: usize| changes.get(index + 1).map_or(u64::MAX, |c| c.0);
+    let data = changes.iter().enumerate().filter(|(_, c)| c.1);
+    data.filter_map(|(index, c)| Some((c.0, end(index).min(text.range(c.0)?.end)))).collect()
 }
 
 /// One fragment for all symbols of an address.
@@ -156,19 +170,6 @@ fn bound(all: &mut [Fragment], text: &Text, unwind: &Unwind<'_>) {
             furthest = Some(i);
         }
     }
-}
-
-/// `jmp [rip+x]`, or `push [rip+x]; jmp [rip+x]`: a procedure linkage table that no section header names.
-fn is_stub(image: &Image<'_>, vaddr: u64) -> bool {
-    let Some(bytes) = image.bytes_from(vaddr) else { return false };
-    let mut decoder = Decoder::with_ip(64, bytes, vaddr, DecoderOptions::NONE);
-    let mut insn = decoder.decode();
-    let first =
-        insn.mnemonic() == Mnemonic::Endbr64 || insn.mnemonic() == Mnemonic::Push && insn.is_ip_rel_memory_operand();
-    if first {
-        insn = decoder.decode();
-    }
-    insn.is_jmp_near_indirect() && insn.is_ip_rel_memory_operand()
 }
 
 /// The fragment that contains an address, among sorted fragments that may overlap a little.

@@ -2,6 +2,7 @@
 //! a fixed address.
 
 use crate::elf::{Image, SHT_RELA, slice, u64_at};
+use crate::isa::{Arch, Relocation};
 use crate::symbols::dynamic_symbol_value;
 use crate::text::Text;
 
@@ -17,7 +18,7 @@ pub(crate) struct Pointers {
 }
 
 /// Collects every word that may hold a code address.
-pub(crate) fn pointers(image: &Image<'_>, text: &Text) -> Pointers {
+pub(crate) fn pointers<I: Arch>(image: &Image<'_>, text: &Text) -> Pointers {
     let mut found = Pointers::default();
     let d = &image.dynamic;
     let dynamic = [&d.rela, &d.jmprel].into_iter().filter(|r| r.start != 0);
@@ -30,12 +31,12 @@ pub(crate) fn pointers(image: &Image<'_>, text: &Text) -> Pointers {
             let (Some(at), Some(info), Some(addend)) = (u64_at(row, 0), u64_at(row, 8), u64_at(row, 16)) else {
                 continue;
             };
-            relocation(image, text, at, info, addend, &mut found);
+            relocation::<I>(image, text, at, info, addend, &mut found);
         }
     }
     relative(image, text, &mut found);
     if !image.is_shared() {
-        fixed_words(image, text, &mut found.words);
+        fixed_words::<I>(image, text, &mut found.words);
     }
     found.patched.sort_unstable();
     found.words.sort_unstable();
@@ -51,21 +52,22 @@ impl Pointers {
     }
 }
 
-fn relocation(image: &Image<'_>, text: &Text, at: u64, info: u64, addend: u64, found: &mut Pointers) {
+fn relocation<I: Arch>(image: &Image<'_>, text: &Text, at: u64, info: u64, addend: u64, found: &mut Pointers) {
     if text.contains(at) || text.contains(at.wrapping_add(7)) {
         found.patched.push(at);
     }
     let symbol = u32::try_from(info >> 32).ok().filter(|&s| s != 0);
     let value = symbol.and_then(|s| dynamic_symbol_value(image, s));
-    let target = match info & 0xffff_ffff {
-        1 => value.map(|v| v.wrapping_add(addend)),
-        6 | 7 => value,
-        8 | 38 => Some(addend),
-        37 => {
+    // The upper half of the field is the symbol.
+    let target = match I::relocation(info as u32) {
+        Some(Relocation::SymbolAndAddend) => value.map(|v| v.wrapping_add(addend)),
+        Some(Relocation::Symbol) => value,
+        Some(Relocation::Addend) => Some(addend),
+        Some(Relocation::Resolver) => {
             found.resolvers.push(addend);
             Some(addend)
         }
-        _ => None,
+        None => None,
     };
     found.words.extend(target.filter(|&t| text.contains(t)).map(|t| (at, t)));
 }
@@ -100,7 +102,7 @@ fn relative(image: &Image<'_>, text: &Text, found: &mut Pointers) {
 
 /// A program linked at a fixed address needs no relocations for its pointers, so that every eight
 /// bytes that look like a code address may be one, at any alignment (packed structures).
-fn fixed_words(image: &Image<'_>, text: &Text, words: &mut Vec<(u64, u64)>) {
+fn fixed_words<I: Arch>(image: &Image<'_>, text: &Text, words: &mut Vec<(u64, u64)>) {
     for segment in image.segments() {
         let bytes = slice(image.bytes, segment.offset, segment.size).unwrap_or_default();
         for (offset, word) in bytes.windows(8).enumerate() {
@@ -110,7 +112,7 @@ fn fixed_words(image: &Image<'_>, text: &Text, words: &mut Vec<(u64, u64)>) {
             }
             let value = u64_at(word, 0).unwrap_or(0);
             let at = segment.vaddr + offset as u64;
-            if text.contains(value) && !text.contains(at) {
+            if value.is_multiple_of(I::ALIGN) && text.contains(value) && !text.contains(at) {
                 words.push((at, value));
             }
         }

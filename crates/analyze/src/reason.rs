@@ -7,13 +7,13 @@ use core::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Reason {
-    /// Fewer than five bytes up to the end of the function, and no padding behind it.
+    /// Fewer bytes than a jump has up to the end of the function, and no padding behind it.
     TooShort,
     /// A branch, jump-table entry or other label leads into the bytes.
     BranchInto,
     /// An exception landing pad lies inside the bytes.
     LandingPadInto,
-    /// Some pointer or `lea` takes the address of a place inside the bytes.
+    /// Some pointer or instruction takes the address of a place inside the bytes.
     AddressTaken,
     /// Some instruction reads these bytes as data.
     ReadAsData,
@@ -23,7 +23,7 @@ pub enum Reason {
     Undecodable,
     /// An instruction that cannot be run from another address.
     NotRelocatable(Obstacle),
-    /// A call with fewer than five bytes behind it: its return address would lie inside.
+    /// A call that ends inside the bytes: its return address would lie inside.
     CallNotLast,
     /// A system call among the displaced instructions: a thread can sleep there for ever.
     SyscallInside,
@@ -58,7 +58,7 @@ pub enum Reason {
     UnresolvedJump,
     /// The exception table of the function cannot be read, so landing pads are unknown.
     UnreadableExceptionTable,
-    /// The instruction would have to reach further than ±2 GiB from the copy.
+    /// The copy, or the jump to it, would have to reach further than instructions can.
     OutOfRange,
     /// The function leaves by a conditional jump, which is an exit only sometimes.
     ConditionalExit,
@@ -78,12 +78,21 @@ pub enum Obstacle {
     EipRelative,
     /// An indirect call through the stack pointer, which the emulated push would move.
     CallThroughStack,
-    /// `endbr64`: indirect calls must land on it.
+    /// An indirect call through the register that gets its return address.
+    CallThroughLink,
+    /// `endbr64`, BTI, LPAD: indirect calls must land on it.
     LandingMark,
-    /// An instruction that faults on purpose (`ud2`, `hlt`): handlers look at its address.
+    /// An instruction that faults on purpose (`ud2`, `hlt`, UDF): handlers look at its address.
     Fault,
-    /// A branch with an operand-size prefix, which processors disagree about.
+    /// A branch that processors disagree about, or of a kind that is not known well enough.
     OddBranch,
+    /// Part of a sequence that must not be interrupted by other code: between a load-exclusive and its
+    /// store-exclusive, a prefix and its instruction, the parts of a memory copy.
+    Sequence,
+    /// Pointer authentication that takes the instruction's own address into account.
+    SignsAddress,
+    /// An instruction that one vendor has defined for itself, or of an extension that is not known here.
+    Vendor,
 }
 
 impl fmt::Display for Obstacle {
@@ -93,9 +102,13 @@ impl fmt::Display for Obstacle {
             Self::FarTransfer => "a far or privileged transfer of control",
             Self::EipRelative => "an operand relative to the 32-bit instruction pointer",
             Self::CallThroughStack => "an indirect call through the stack pointer",
-            Self::LandingMark => "an endbr64 that indirect calls land on",
+            Self::CallThroughLink => "an indirect call through the register of its return address",
+            Self::LandingMark => "a mark that indirect calls land on",
             Self::Fault => "an instruction that faults on purpose",
-            Self::OddBranch => "a branch with an operand-size prefix",
+            Self::OddBranch => "a branch of an odd kind",
+            Self::Sequence => "part of a sequence that other code must not interrupt",
+            Self::SignsAddress => "a signature that depends on its own address",
+            Self::Vendor => "an instruction of one vendor, or of an unknown extension",
         })
     }
 }
@@ -103,7 +116,7 @@ impl fmt::Display for Obstacle {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::TooShort => "shorter than five bytes, and no padding behind it",
+            Self::TooShort => "shorter than a jump, and no padding behind it",
             Self::BranchInto => "a branch leads into the bytes",
             Self::LandingPadInto => "an exception landing pad lies inside the bytes",
             Self::AddressTaken => "the address of a place inside the bytes is taken",
@@ -130,7 +143,7 @@ impl fmt::Display for Reason {
             Self::RelocatedAtLoad => "the dynamic linker changes these bytes at load time",
             Self::UnresolvedJump => "an indirect jump of the function may lead into the bytes",
             Self::UnreadableExceptionTable => "the exception table of the function cannot be read",
-            Self::OutOfRange => "the copy would be further than 2 GiB from what it refers to",
+            Self::OutOfRange => "further away than instructions reach",
             Self::ConditionalExit => "the function leaves by a conditional jump",
             Self::OverlapsEntry => "the bytes are taken by the entry of the function",
         })

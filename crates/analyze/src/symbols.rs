@@ -14,6 +14,10 @@ pub(crate) enum SymbolKind {
     Object,
     /// Assembly labels and the like.
     Label,
+    /// A mapping symbol: from here on there is code (`$x`).
+    CodeFrom,
+    /// From here on there is data (`$d`).
+    DataFrom,
 }
 
 /// A symbol defined in the file.
@@ -83,8 +87,12 @@ fn read_table<'a>(table: &'a [u8], strings: &'a [u8], source: Source, all: &mut 
         if section == 0 || section >= 0xff00 && section != 0xffff || vaddr == 0 {
             continue;
         }
+        let name = string_at(strings, u64::from(name)).unwrap_or_default();
         let kind = match row[4] & 15 {
-            0 => SymbolKind::Label,
+            0 => match label(name) {
+                Some(kind) => kind,
+                None => continue,
+            },
             1 => SymbolKind::Object,
             2 => SymbolKind::Function,
             10 => SymbolKind::Ifunc,
@@ -96,9 +104,21 @@ fn read_table<'a>(table: &'a [u8], strings: &'a [u8], source: Source, all: &mut 
             _ => 2,
         };
         // In a static symbol table the version may be part of the name: `memcpy@@GLIBC_2.14`.
-        let name = string_at(strings, u64::from(name)).unwrap_or_default();
         let name = name.split('@').next().unwrap_or_default();
         all.push(Symbol { name, vaddr, size, kind, rank, source });
+    }
+}
+
+/// What a symbol without a type is: a mapping symbol (ELF for the Arm 64-bit Architecture, and RISC-V psABI, "Mapping
+/// symbol"), a label of a compiler, which says nothing that its branches do not say, or a label that somebody wrote.
+fn label(name: &str) -> Option<SymbolKind> {
+    let maps = |kind: &str| name.strip_prefix(kind).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    if maps("$x") || name.starts_with("$xrv") {
+        Some(SymbolKind::CodeFrom)
+    } else if maps("$d") {
+        Some(SymbolKind::DataFrom)
+    } else {
+        (!name.starts_with(".L")).then_some(SymbolKind::Label)
     }
 }
 

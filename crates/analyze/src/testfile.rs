@@ -14,12 +14,32 @@ pub(crate) struct File {
     sections: Vec<(String, u32, u64, u64)>,
     fixed: bool,
     writable: bool,
+    /// `e_machine` and `e_flags`, unless it is x86-64.
+    machine: Option<(u8, u8)>,
 }
 
 impl File {
     /// Position-independent code at [`CODE`].
     pub fn new(code: &[u8]) -> Self {
         Self { code: code.to_vec(), ..Self::default() }
+    }
+
+    /// AArch64 code at [`CODE`].
+    pub fn aarch64(code: &[u32]) -> Self {
+        let bytes: Vec<u8> = code.iter().flat_map(|word| word.to_le_bytes()).collect();
+        Self { machine: Some((183, 0)), ..Self::new(&bytes) }
+    }
+
+    /// RISC-V code at [`CODE`]: instructions of four bytes, and of two where the lowest bits say so.
+    pub fn riscv64(code: &[u32]) -> Self {
+        let len = |word: u32| if word & 3 == 3 { 4 } else { 2 };
+        let bytes: Vec<u8> = code.iter().flat_map(|&word| word.to_le_bytes().into_iter().take(len(word))).collect();
+        Self { machine: Some((243, 5)), ..Self::new(&bytes) }
+    }
+
+    /// How many bytes of code there are.
+    pub fn code_len(&self) -> u64 {
+        self.code.len() as u64
     }
 
     /// A function at an offset in the code.
@@ -138,7 +158,7 @@ impl File {
         let rows_at = put(&rows);
         out[..8].copy_from_slice(b"\x7fELF\x02\x01\x01\0");
         out[16] = if self.fixed { 2 } else { 3 };
-        out[18] = 62;
+        (out[18], out[48]) = self.machine.unwrap_or((62, 0));
         out[32] = 64;
         out[40..48].copy_from_slice(&rows_at.to_le_bytes());
         out[54] = 56;

@@ -1,9 +1,11 @@
 //! Tests on literal bytes: one for each reason, each form of a copy, each kind of broken file.
 
+mod aarch64;
 mod copies;
 mod exits;
 mod headers;
 mod reasons;
+mod riscv64;
 
 use crate::testfile::File;
 use crate::{Function, Image, Reason, Site};

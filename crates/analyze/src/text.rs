@@ -78,6 +78,8 @@ const MARKS: usize = 7;
 #[derive(Debug)]
 pub(crate) struct Marks {
     ranges: Vec<(u64, u64, [Vec<u64>; MARKS])>,
+    /// Data between the code, as the symbol table tells: start and end, sorted, without overlaps.
+    pools: Vec<(u64, u64)>,
 }
 
 impl Marks {
@@ -87,7 +89,27 @@ impl Marks {
             let words = usize::try_from((r.end - r.vaddr).div_ceil(64)).unwrap_or(0);
             core::array::from_fn(|_| vec![0; words])
         };
-        Self { ranges: text.ranges.iter().map(|r| (r.vaddr, r.end, bits(r))).collect() }
+        Self { ranges: text.ranges.iter().map(|r| (r.vaddr, r.end, bits(r))).collect(), pools: Vec::new() }
+    }
+
+    /// Takes note of data between the code: start and end, sorted, without overlaps.
+    pub fn set_pools(&mut self, pools: Vec<(u64, u64)>) {
+        for &(start, end) in &pools {
+            (start..end).for_each(|at| self.set(Mark::Data, at));
+        }
+        self.pools = pools;
+    }
+
+    /// The pieces of code from `start` to `end`, without such data.
+    pub fn code(&self, start: u64, end: u64) -> impl Iterator<Item = (u64, u64)> {
+        let first = self.pools.partition_point(|p| p.1 <= start);
+        let pools = self.pools[first..].iter().copied().take_while(move |p| p.0 < end);
+        let mut at = start;
+        pools.chain([(end, end)]).filter_map(move |(from, to)| {
+            let piece = (at, from);
+            at = at.max(to);
+            (piece.0 < piece.1).then_some(piece)
+        })
     }
 
     fn slot(&self, vaddr: u64) -> Option<(usize, usize, u64)> {

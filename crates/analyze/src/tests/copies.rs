@@ -37,7 +37,7 @@ fn jumps(text: &str, target: u64) -> bool {
 fn plain_instructions_are_copied_and_jump_back() {
     // push rbp; mov rbp,rsp; push rbx
     let (copy, text) = copy(&[0x55, 0x48, 0x89, 0xe5, 0x53, 0xc3]);
-    assert_eq!(copy.at, [0, 1, 0xff, 0xff, 4]);
+    assert_eq!(copy.at[..5], [0, 1, 0xff, 0xff, 4]);
     assert_eq!(text[..3], ["push rbp", "mov rbp,rsp", "push rbx"]);
     assert!(jumps(&text[3], HERE + 5), "{text:?}");
     assert_eq!(copy.bytes[..5], [0x55, 0x48, 0x89, 0xe5, 0x53]);
@@ -66,7 +66,7 @@ fn a_call_pushes_its_original_return_address() {
     assert_eq!(site.ends, Ends::Call);
     let (copy, text) = copy(&[0x53, 0xe8, 0, 1, 0, 0, 0xc3]);
     let returns = HERE + 6;
-    assert_eq!(copy.at, [0, 1, 0xff, 0xff, 0xff]);
+    assert_eq!(copy.at[..5], [0, 1, 0xff, 0xff, 0xff]);
     let insns = decode(&copy.bytes, DEST);
     assert_eq!(insns.len(), 4, "{text:?}");
     assert_eq!(insns[1].immediate32to64() as u32, returns as u32);
@@ -118,7 +118,7 @@ fn every_condition_is_widened() {
         assert_eq!(copy.bytes[..2], [0x0f, 0x80 | condition]);
         let insns = decode(&copy.bytes, DEST);
         assert_eq!(insns[0].near_branch_target(), HERE + 0x12);
-        assert_eq!(copy.at, [0, 0xff, 6, 7, 8]);
+        assert_eq!(copy.at[..5], [0, 0xff, 6, 7, 8]);
     }
 }
 
@@ -143,7 +143,7 @@ fn loop_and_jrcxz_hop_over_a_jump() {
         assert_eq!(insns[0].near_branch_target(), insns[2].ip(), "{text:?}");
         assert_eq!(insns[1].near_branch_target(), insns[3].ip());
         assert_eq!(insns[2].near_branch_target(), HERE + 0x12);
-        assert_eq!(copy.at, [0, 0xff, 9, 10, 11]);
+        assert_eq!(copy.at[..5], [0, 0xff, 9, 10, 11]);
     }
 }
 

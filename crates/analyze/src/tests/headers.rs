@@ -1,5 +1,5 @@
 use crate::testfile::{CODE, File};
-use crate::{Error, Image};
+use crate::{Error, Image, Isa};
 
 fn file() -> Vec<u8> {
     File::new(&[0x90; 16]).function("f", 0, 16).build()
@@ -52,9 +52,20 @@ fn a_big_endian_file() {
 
 #[test]
 fn another_instruction_set_is_named() {
-    let e = error(|b| b[18] = 183);
-    assert_eq!(e, Error::ForeignIsa { machine: 183 });
-    assert!(e.to_string().contains("AArch64"));
+    let e = error(|b| b[18..20].copy_from_slice(&258u16.to_le_bytes()));
+    assert_eq!(e, Error::ForeignIsa { machine: 258 });
+    assert!(e.to_string().contains("LoongArch"));
+}
+
+#[test]
+fn the_three_known_ones_are_told_apart() {
+    for (machine, flags, isa) in [(62, 0, Isa::X86_64), (183, 0, Isa::Aarch64), (243, 5, Isa::Riscv64)] {
+        let mut bytes = file();
+        (bytes[18], bytes[48]) = (machine, flags);
+        assert_eq!(Image::parse(&bytes).unwrap().isa(), isa);
+    }
+    // RISC-V code that passes floating-point numbers in integer registers.
+    assert_eq!(error(|b| b[18] = 243), Error::RiscvAbi);
 }
 
 #[test]

@@ -237,7 +237,7 @@ fn static_key_site() {
     let image = Image::parse(&bytes).unwrap();
     let entry = |start| {
         let key = CODE + start..CODE + start + 5;
-        image.functions_with(&Options { reserved: Vec::from([key]) })[0].entry
+        image.functions_with(&Options { reserved: Vec::from([key]), ..Options::default() })[0].entry
     };
     assert_eq!(entry(4), Err(Reason::StaticKeySite));
     assert!(entry(5).is_ok());

@@ -6,10 +6,15 @@
 
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
+mod aarch64;
+pub mod cross;
+mod riscv64;
+mod x86_64;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use textpoke_analyze::{Ends, Function, Image, JUMP, Site};
+use textpoke_analyze::{Function, Image, Isa, Reason, Site};
 
 const PAGE: u64 = 0x1000;
 
@@ -19,42 +24,59 @@ pub struct Rewritten {
     pub bytes: Vec<u8>,
     pub entries: usize,
     pub exits: usize,
+    /// Sites that the copies are too far from.
+    pub unreached: usize,
     /// Link-time address of the counters: entries and exits of each function, 8 bytes each.
     pub counters: u64,
 }
 
 /// Rewrites a file. Sites that `keep` refuses stay as they are.
 pub fn rewrite(bytes: &[u8], image: &Image<'_>, functions: &[Function], keep: impl Fn(&Function) -> bool) -> Rewritten {
-    let top = load_end(bytes).next_multiple_of(PAGE);
+    // Loaded where its offset says, so that whoever looks for the program headers by their offset finds them.
+    let base = load_base(bytes);
+    let top = load_end(bytes).max(base + bytes.len() as u64).next_multiple_of(PAGE);
     let mut out = bytes.to_vec();
-    out.resize(out.len().next_multiple_of(PAGE as usize), 0);
+    out.resize((top - base) as usize, 0);
     let copies_at = out.len() as u64;
     // The program headers move to the front of the new code, so that the kernel maps them.
     let headers = 64 * 56;
     let mut copies = vec![0u8; headers];
     let counters = top + 0x1000_0000;
     let mut rewritten = Rewritten { counters, ..Default::default() };
+    let mut unreached = 0;
     let mut place = |site: &Site, counter: u64, out: &mut Vec<u8>| {
+        copies.resize(copies.len().next_multiple_of(8), 0);
         let stub = top + copies.len() as u64;
-        count(&mut copies, top, counter);
-        copy(&mut copies, top, site, image.is_shared());
+        let (jump, made) = match (site.jump_to(0, stub), copy(stub, counter, site, image.is_shared())) {
+            (Ok(jump), Ok(made)) => (jump.bytes, made),
+            // Which is for the layout of this file to blame.
+            (Err(Reason::OutOfRange), _) | (_, Err(Reason::OutOfRange)) => {
+                unreached += 1;
+                return false;
+            }
+            (Err(reason), _) | (_, Err(reason)) => panic!("{site:?}: {reason}"),
+        };
+        copies.extend(made);
         let offset = file_offset(image, site.vaddr);
-        let jump = i32::try_from(stub as i64 - (site.vaddr + JUMP) as i64).expect("near");
-        out[offset] = 0xe9;
-        out[offset + 1..offset + 5].copy_from_slice(&jump.to_le_bytes());
-        out[offset + 5..offset + site.len()].fill(0xcc);
+        out[offset..offset + jump.len()].copy_from_slice(&jump);
+        let trap: &[u8] = match site.isa() {
+            Isa::X86_64 => &[0xcc],
+            Isa::Aarch64 | Isa::Riscv64 => &[0x02, 0x90],
+        };
+        let rest = &mut out[offset + jump.len()..offset + site.len()];
+        rest.chunks_exact_mut(trap.len()).for_each(|bytes| bytes.copy_from_slice(trap));
+        true
     };
     for (index, function) in functions.iter().enumerate().filter(|(_, f)| keep(f)) {
         let counter = counters + 16 * index as u64;
         if let Ok(site) = &function.entry {
-            rewritten.entries += 1;
-            place(site, counter, &mut out);
+            rewritten.entries += usize::from(place(site, counter, &mut out));
         }
         for exit in &function.exits {
-            rewritten.exits += 1;
-            place(&exit.site, counter + 8, &mut out);
+            rewritten.exits += usize::from(place(&exit.site, counter + 8, &mut out));
         }
     }
+    rewritten.unreached = unreached;
     assert!(top + (copies.len() as u64) < counters, "too many copies for the layout");
     let table = program_headers(bytes, top, copies_at, copies.len() as u64, counters, 16 * functions.len() as u64);
     copies[..table.len()].copy_from_slice(&table);
@@ -65,34 +87,13 @@ pub fn rewrite(bytes: &[u8], image: &Image<'_>, functions: &[Function], keep: im
     rewritten
 }
 
-/// The copy of a site, as the library makes it. Only the address that a call pushes is absolute,
-/// which a file with a load bias cannot know: there it is computed.
-fn copy(copies: &mut Vec<u8>, base: u64, site: &Site, shared: bool) {
-    let dest = base + copies.len() as u64;
-    let made = site.relocate(0, dest).expect("the copy is within reach");
-    if !shared || site.ends != Ends::Call {
-        copies.extend(made.bytes);
-        return;
+/// What the jump leads to: something that counts, and the copy as the library makes it.
+fn copy(at: u64, counter: u64, site: &Site, shared: bool) -> Result<Vec<u8>, Reason> {
+    match site.isa() {
+        Isa::X86_64 => x86_64::copy(at, counter, site, shared),
+        Isa::Aarch64 => aarch64::copy(at, counter, site),
+        Isa::Riscv64 => riscv64::copy(at, counter, site),
     }
-    let call = usize::from(*made.at.iter().filter(|&&at| at != 0xff).max().expect("an instruction"));
-    copies.extend(&made.bytes[..call]);
-    assert_eq!(made.bytes[call], 0x68, "addresses as linked fit a push");
-    // push rax; push rax; lea rax,[rip+x]; mov [rsp+8],rax; pop rax
-    copies.extend([0x50, 0x50, 0x48, 0x8d, 0x05]);
-    let returns = site.vaddr + site.code().len() as u64;
-    let here = base + copies.len() as u64 + 4;
-    copies.extend(i32::try_from(returns as i64 - here as i64).expect("near").to_le_bytes());
-    copies.extend([0x48, 0x89, 0x44, 0x24, 0x08, 0x58]);
-    let longer = 15 - 5;
-    copies.extend(&site.relocate(0, dest + longer).expect("within reach").bytes[call + 5..]);
-}
-
-/// `lea rsp,[rsp-128]; pushf; lock inc qword [rip+x]; popf; lea rsp,[rsp+128]`
-fn count(copies: &mut Vec<u8>, base: u64, counter: u64) {
-    copies.extend([0x48, 0x8d, 0x64, 0x24, 0x80, 0x9c, 0xf0, 0x48, 0xff, 0x05]);
-    let end = base + copies.len() as u64 + 4;
-    copies.extend(i32::try_from(counter as i64 - end as i64).expect("near").to_le_bytes());
-    copies.extend([0x9d, 0x48, 0x8d, 0xa4, 0x24, 0x80, 0, 0, 0]);
 }
 
 fn word(bytes: &[u8], at: usize) -> u64 {
@@ -107,6 +108,12 @@ fn headers(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn load_end(bytes: &[u8]) -> u64 {
     headers(bytes).filter(|h| h[0] == 1).map(|h| word(h, 16) + word(h, 40)).max().expect("a segment")
+}
+
+/// Address minus offset of the first segment.
+fn load_base(bytes: &[u8]) -> u64 {
+    let first = headers(bytes).find(|h| h[0] == 1).expect("a segment");
+    word(first, 16) - word(first, 8)
 }
 
 fn program_headers(bytes: &[u8], vaddr: u64, offset: u64, size: u64, counters: u64, counted: u64) -> Vec<u8> {

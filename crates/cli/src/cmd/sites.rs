@@ -17,7 +17,10 @@ Examples:
   textpoke sites /usr/lib/x86_64-linux-gnu/libsqlite3.so.0 -F 'sqlite3_*'
   textpoke sites 1234                      every file that process 1234 runs
   textpoke sites ./server --json | jq .summary
+  textpoke sites ./firmware-aarch64        files of every instruction set, on any machine
 
+PROTOCOL: how the entry is changed under running threads: displace and breakpoint through traps, word by one
+store, park while nobody runs.
 EXITS: a number: all exits are patched; 2 of 3: the rest is inferred from the caller's next event;
 none: calls are counted, not timed.";
 

@@ -1,6 +1,6 @@
 //! What to trace: functions of the wanted files, their sites, and what is left out with the reason.
 
-use textpoke_analyze::{ExitEvent, ExitKind, Function, Image, Kind, Site};
+use textpoke_analyze::{ExitEvent, ExitKind, Function, Image, Isa, Kind, Site};
 use textpoke_attach::plan::Probe;
 use textpoke_attach::trampoline;
 
@@ -38,6 +38,10 @@ impl Selection {
         for module in modules {
             let path = module.path.display().to_string();
             match Image::parse(&module.bytes) {
+                Ok(image) if image.isa() != Isa::X86_64 => {
+                    let reason = format!("code for {}, and recording works on x86_64 only", image.isa());
+                    selection.refused.push(meta::Refused { name: "(all)".into(), file: path, reason });
+                }
                 Ok(image) => {
                     for function in image.functions() {
                         if function.kind == Kind::Function && function.names().any(|n| wanted.function(n)) {
@@ -137,7 +141,9 @@ impl Chosen {
     fn relocator(&self) -> Box<Relocate<'_>> {
         Box::new(|dest| {
             let copy = self.site.relocate(self.bias, dest).map_err(|e| e.to_string())?;
-            Ok(trampoline::Copy { bytes: copy.bytes, at: copy.at })
+            // Only x86-64 gets here, whose jump has five bytes.
+            let [at @ .., _, _, _] = copy.at;
+            Ok(trampoline::Copy { bytes: copy.bytes, at })
         })
     }
 }

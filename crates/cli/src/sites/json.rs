@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use textpoke_analyze::{ExitEvent, Function};
 
-use super::survey::{Summary, Survey, exit, way};
+use super::survey::{Summary, Survey, exit, jump, protocol, way};
 use crate::names;
 
 /// The whole document.
@@ -13,7 +13,13 @@ pub fn document(surveys: &[Survey]) -> Value {
         .iter()
         .map(|s| {
             let functions: Vec<Value> = s.functions.iter().map(|f| function(f, s.bias)).collect();
-            json!({ "path": s.path, "build_id": s.build_id, "bias": hex(s.bias), "functions": functions })
+            json!({
+                "path": s.path,
+                "build_id": s.build_id,
+                "isa": s.isa.to_string(),
+                "bias": hex(s.bias),
+                "functions": functions,
+            })
         })
         .collect();
     json!({ "files": files, "summary": Summary::of(surveys) })
@@ -44,6 +50,8 @@ fn function(f: &Function, bias: u64) -> Value {
         "addr": hex(f.vaddr.wrapping_add(bias)),
         "size": f.size,
         "way": entry.map(|site| way(site.way)).ok(),
+        "protocol": entry.map(protocol).ok(),
+        "jump": entry.map(jump).ok(),
         "reason": entry.err().map(ToString::to_string),
         "displaced_bytes": entry.map(|site| site.len()).ok(),
         "exit": exit(f.exit),

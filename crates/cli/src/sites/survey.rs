@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use globset::GlobSet;
-use textpoke_analyze::{ExitKind, Function, Image, Kind, Way};
+use textpoke_analyze::{ExitKind, Function, Image, Isa, Jump, Kind, Site, Way};
 
 use crate::error::{Error, Result};
 use crate::names;
@@ -15,6 +15,8 @@ pub struct Survey {
     pub path: String,
     /// Build id as hexadecimal text; empty if there is none.
     pub build_id: String,
+    /// The instruction set of its code.
+    pub isa: Isa,
     /// What to add to an address as linked; 0 when a file was named, not a process.
     pub bias: u64,
     /// The wanted functions, cold parts left out.
@@ -35,6 +37,7 @@ impl Survey {
         Ok(Self {
             path: path.to_string(),
             build_id: build_id.iter().map(|b| format!("{b:02x}")).collect(),
+            isa: image.isa(),
             bias,
             functions,
         })
@@ -64,6 +67,23 @@ pub fn way(way: Way) -> &'static str {
     }
 }
 
+/// The name of the protocol that changes a site, with threads that take traps and can be parked.
+#[must_use]
+pub fn protocol(site: &Site) -> &'static str {
+    site.protocol().map_or("none", textpoke_core::Kind::name)
+}
+
+/// The instruction that is put over a site.
+#[must_use]
+pub fn jump(site: &Site) -> &'static str {
+    match (site.isa(), site.jump) {
+        (_, Jump::Pair { .. }) => "auipc+jalr",
+        (Isa::X86_64, Jump::One) => "jmp",
+        (Isa::Aarch64, Jump::One) => "b",
+        (Isa::Riscv64, Jump::One) => "jal",
+    }
+}
+
 /// The word for how exits are known, as in `meta.json`.
 #[must_use]
 pub fn exit(kind: ExitKind) -> &'static str {
@@ -83,6 +103,10 @@ pub struct Summary {
     pub traceable: usize,
     /// How many by each way.
     pub ways: BTreeMap<&'static str, usize>,
+    /// How many by each protocol.
+    pub protocols: BTreeMap<&'static str, usize>,
+    /// How many by each instruction that is put over them.
+    pub jumps: BTreeMap<&'static str, usize>,
     /// Of those that can be traced: how the end of a call is known.
     pub exits: BTreeMap<&'static str, usize>,
     /// How many are refused for each reason.
@@ -100,6 +124,8 @@ impl Summary {
                 Ok(site) => {
                     summary.traceable += 1;
                     *summary.ways.entry(way(site.way)).or_default() += 1;
+                    *summary.protocols.entry(protocol(site)).or_default() += 1;
+                    *summary.jumps.entry(jump(site)).or_default() += 1;
                     *summary.exits.entry(exit(function.exit)).or_default() += 1;
                 }
                 Err(reason) => *summary.refused.entry(reason.to_string()).or_default() += 1,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use textpoke_analyze::{ExitKind, Function};
 
-use super::survey::{Summary, Survey, way};
+use super::survey::{Summary, Survey, protocol, way};
 use crate::names;
 use crate::text::{self, Paint};
 
@@ -12,21 +12,22 @@ use crate::text::{self, Paint};
 #[must_use]
 pub fn functions(survey: &Survey, width: usize, paint: Paint) -> String {
     let mut out = String::new();
-    let title = format!("{} functions", text::count(survey.functions.len() as u64));
+    let title = format!("{}, {} functions", survey.isa, text::count(survey.functions.len() as u64));
     // Writing to a String cannot fail.
     let _ = writeln!(out, "{}  {}", paint.bold(&survey.path), paint.dim(&title));
     if survey.functions.is_empty() {
         return out;
     }
-    let header = format!("{:>16}  {:>6}  {:<8}  {:<8}  FUNCTION", "ADDRESS", "SIZE", "WAY", "EXITS");
+    let header =
+        format!("{:>16}  {:>6}  {:<8}  {:<10}  {:<8}  FUNCTION", "ADDRESS", "SIZE", "WAY", "PROTOCOL", "EXITS");
     let _ = writeln!(out, "{}", paint.bold(&header));
     for f in &survey.functions {
         let addr = format!("{:#x}", f.vaddr.wrapping_add(survey.bias));
         let (entry, why) = match &f.entry {
-            Ok(site) => (format!("{:<8}", way(site.way)), String::new()),
-            Err(reason) => (paint.yellow(&format!("{:<8}", "refused")), reason.to_string()),
+            Ok(site) => (format!("{:<8}  {:<10}", way(site.way), protocol(site)), String::new()),
+            Err(reason) => (paint.yellow(&format!("{:<20}", "refused")), reason.to_string()),
         };
-        let taken = 46 + if why.is_empty() { 0 } else { why.chars().count() + 2 };
+        let taken = 58 + if why.is_empty() { 0 } else { why.chars().count() + 2 };
         let name = names::shorten(&names::demangle(&f.name), width.saturating_sub(taken).max(24));
         let _ = write!(out, "{addr:>16}  {:>6}  {entry}  {:<8}  {}", f.size, exits(f), paint.cyan(&name));
         if !why.is_empty() {
@@ -66,6 +67,14 @@ pub fn summary(summary: &Summary, paint: Paint) -> String {
     line(summary.traceable, all, &paint.green("can be traced"));
     for (way, &n) in &summary.ways {
         line(n, all, &format!("  entry: {way}"));
+    }
+    for (protocol, &n) in &summary.protocols {
+        line(n, all, &format!("  protocol: {protocol}"));
+    }
+    if summary.jumps.len() > 1 {
+        for (jump, &n) in &summary.jumps {
+            line(n, all, &format!("  jump: {jump}"));
+        }
     }
     let words = [
         ("patched", "  exits: all patched"),
