@@ -61,7 +61,7 @@ impl Image {
             probe_entry: find("textpoke_probe_entry")?,
             probe_exit: find("textpoke_probe_exit")?,
             trap_handler: find("textpoke_trap")?,
-            restorer: find("textpoke_restorer")?,
+            restorer: if arch::RESTORER { find("textpoke_restorer")? } else { 0 },
             agent_main: find("textpoke_sidecar")?,
             relocations,
             bytes,
@@ -115,7 +115,7 @@ impl Image {
         self.trap_handler
     }
 
-    /// Offset of the code that signal handlers return to.
+    /// Offset of the code that signal handlers return to, where it is the agent's.
     pub fn restorer(&self) -> u64 {
         self.restorer
     }

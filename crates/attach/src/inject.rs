@@ -244,7 +244,7 @@ impl Embryo {
         action(keeper, &mut self.remote, 0, previous)?;
         // Everything is blocked while the handler runs: it is short, and nothing may nest in it.
         let scratch = self.table + SCRATCH;
-        poke_words(keeper, scratch, &our_action(handler, restorer))?;
+        poke_words(keeper, scratch, &arch::action(handler, ACTION_FLAGS, restorer))?;
         action(keeper, &mut self.remote, scratch, 0)?;
         self.action = Some(handler);
         poke_words(keeper, scratch, &[0; 4])
@@ -340,7 +340,7 @@ pub fn renew_action(keeper: &mut Keeper, table: u64, handler: u64, restorer: u64
         let mut now = [0; 8];
         peek(keeper, scratch, &mut now)?;
         if u64::from_le_bytes(now) == DEFAULT_ACTION {
-            poke_words(keeper, scratch, &our_action(handler, restorer))?;
+            poke_words(keeper, scratch, &arch::action(handler, ACTION_FLAGS, restorer))?;
             action(keeper, &mut thread, scratch, 0)?;
         }
         Ok(())
@@ -357,16 +357,7 @@ pub fn unmap(keeper: &mut Keeper, remote: &mut Remote, addr: u64, len: u64) -> R
     remote.call(keeper, "munmap", libc::SYS_munmap, [addr, len, 0, 0, 0, 0]).map(drop)
 }
 
-const ACTION_FLAGS: u64 = (libc::SA_SIGINFO | libc::SA_ONSTACK) as u64 | arch::ACTION_FLAGS;
-
-/// Our action for SIGTRAP as the kernel takes it. Everything is blocked while the handler runs.
-fn our_action(handler: u64, restorer: u64) -> Vec<u64> {
-    match arch::HAS_RESTORER {
-        true => vec![handler, ACTION_FLAGS, restorer, u64::MAX],
-        false => vec![handler, ACTION_FLAGS, u64::MAX],
-    }
-}
-
+const ACTION_FLAGS: u64 = (libc::SA_SIGINFO | libc::SA_ONSTACK) as u64;
 /// `SIG_DFL`.
 const DEFAULT_ACTION: u64 = 0;
 /// Bytes of the inaccessible page below the sidecar's stack.

@@ -60,7 +60,7 @@ pub struct Probes {
     pub hint: AtomicU32,
     /// Events lost because there was no free ring.
     pub no_ring: AtomicU64,
-    /// Events lost because the thread uses the GS base itself.
+    /// Events lost because the thread cannot be told apart: it uses the GS base itself (x86-64), or has no thread pointer.
     pub foreign: AtomicU64,
 }
 

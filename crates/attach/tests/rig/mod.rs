@@ -30,7 +30,7 @@ pub fn agent() -> &'static [u8] {
         let agent = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../agent");
         let target =
             option_env!("CARGO_TARGET_TMPDIR").map_or_else(|| agent.join("target"), |dir| Path::new(dir).join("agent"));
-        std::fs::read(embed::build(&cargo, &agent, &target)).expect("the agent was built")
+        std::fs::read(embed::build(&cargo, None, &agent, &target)).expect("the agent was built")
     })
 }
 

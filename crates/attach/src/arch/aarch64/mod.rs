@@ -15,7 +15,7 @@ pub use object::elf::R_AARCH64_RELATIVE as RELATIVE;
 use textpoke_core::isa::Aarch64;
 use textpoke_core::{Kind, Site};
 use textpoke_trace::layout::PAGE;
-use textpoke_trace::local::{GS_WINDOW_END, GS_WINDOW_START};
+use textpoke_trace::local::{self, GS_WINDOW_END, GS_WINDOW_START};
 
 use crate::error::Error;
 use crate::proc::{self, Mapping};
@@ -33,14 +33,22 @@ pub const REACH: u64 = (128 << 20) - (1 << 20);
 /// Whether a stopped thread's registers tell less of its interrupted system call than what was seen before the stop: the
 /// kernel forgets the call's number and first argument before it stops for a tracer (`do_signal`).
 pub const NEEDS_SLEEPERS: bool = true;
-/// Flags of a signal action beside those of the C library: `SA_RESTORER`.
-pub const ACTION_FLAGS: u64 = 0x0400_0000;
-/// Whether a signal action has a restorer.
-pub const HAS_RESTORER: bool = true;
+/// Whether the agent has code of its own that signal handlers return to: the kernel's serves.
+pub const RESTORER: bool = false;
+
+/// How many thread headers this many rings have: a hash table.
+pub fn headers(rings: usize) -> usize {
+    local::hashed(rings)
+}
 
 /// End of user space: kernels are built for 39, 42, 47 or 48 bits of it, and the stack is at its top.
 pub fn highest(maps: &[Mapping]) -> u64 {
     maps.last().map_or(0, |last| last.end)
+}
+
+/// A signal action as the kernel takes it. Everything is blocked while the handler runs.
+pub fn action(handler: u64, flags: u64, _restorer: u64) -> Vec<u64> {
+    vec![handler, flags, 0, u64::MAX]
 }
 
 /// Where LOCAL and TABLE go: far from everything that programs and kernels place there by themselves.

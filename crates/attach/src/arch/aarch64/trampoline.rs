@@ -1,11 +1,11 @@
 //! The code in front of the displaced instruction.
 //!
 //! ```text
-//! stp  x16, x30, [sp, #-48]!     room for the probe's registers, too
+//! stp  x16, x30, [sp, #-64]!     room for the probe's registers, too
 //! movz w16, SITE
 //! movk w16, SITE >> 16, lsl 16   if it has that many bits
 //! bl   probe
-//! ldp  x16, x30, [sp], #48
+//! ldp  x16, x30, [sp], #64
 //! ```
 //!
 //! A function that is left where it is entered, because the displaced instruction is all of it, calls the probe twice.
@@ -17,10 +17,10 @@ use textpoke_core::isa::aarch64::{Width, bl, movk, movz, word};
 
 use crate::trampoline::Kind;
 
-/// `stp x16, x30, [sp, #-48]!`
-const DOWN: [u8; 4] = word(0xa9bd_7bf0);
-/// `ldp x16, x30, [sp], #48`
-const UP: [u8; 4] = word(0xa8c3_7bf0);
+/// `stp x16, x30, [sp, #-64]!`
+const DOWN: [u8; 4] = word(0xa9bc_7bf0);
+/// `ldp x16, x30, [sp], #64`
+const UP: [u8; 4] = word(0xa8c4_7bf0);
 
 /// The calls of `probe` for `sites`, one after the other, at address `at`.
 ///
@@ -57,12 +57,12 @@ mod tests {
     fn each_site_is_loaded_and_the_probe_called() {
         let made = words(&calls(0x1_0000, 0x2_0000, &[0x1234, 0x5_6789], Kind::Entry).unwrap());
         let number = |site: u32| [0x5280_0010 | (site & 0xffff) << 5, 0x72a0_0010 | (site >> 16) << 5];
-        assert_eq!(made[0], 0xa9bd_7bf0);
+        assert_eq!(made[0], 0xa9bc_7bf0);
         assert_eq!(made[1], number(0x1234)[0]);
         assert_eq!(made[2], 0x9400_0000 | (0x1_0000 - 8) / 4);
         assert_eq!(made[3..5], number(0x5_6789));
         assert_eq!(made[5], 0x9400_0000 | (0x1_0000 - 20) / 4);
-        assert_eq!(made[6], 0xa8c3_7bf0);
+        assert_eq!(made[6], 0xa8c4_7bf0);
         assert_eq!(made.len() % 2, 0, "the copy begins on a multiple of 8");
     }
 

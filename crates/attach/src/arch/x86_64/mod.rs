@@ -30,14 +30,23 @@ pub const TRAP_CODE: i32 = 0x80;
 pub const REACH: u64 = (1 << 31) - (1 << 20);
 /// Whether a stopped thread's registers tell less of its interrupted system call than what was seen before the stop.
 pub const NEEDS_SLEEPERS: bool = false;
-/// Flags of a signal action beside those of the C library: `SA_RESTORER`.
-pub const ACTION_FLAGS: u64 = 0x0400_0000;
-/// Whether a signal action has a restorer.
-pub const HAS_RESTORER: bool = true;
+/// Whether the agent has code of its own that signal handlers return to.
+pub const RESTORER: bool = true;
+
+/// How many thread headers this many rings have: one each, which the GS base leads to.
+pub fn headers(rings: usize) -> usize {
+    rings
+}
 
 /// End of user space with four-level page tables.
 pub fn highest(_maps: &[Mapping]) -> u64 {
     0x7fff_ffff_f000
+}
+
+/// A signal action as the kernel takes it. Everything is blocked while the handler runs.
+pub fn action(handler: u64, flags: u64, restorer: u64) -> Vec<u64> {
+    const SA_RESTORER: u64 = 0x0400_0000;
+    vec![handler, flags | SA_RESTORER, restorer, u64::MAX]
 }
 
 /// Where LOCAL and TABLE go: where the probe looks for a GS base of ours.
