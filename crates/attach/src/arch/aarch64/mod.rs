@@ -12,8 +12,8 @@ use std::ops::Range;
 pub use object::elf::EM_AARCH64 as MACHINE;
 /// The only relocation that an agent image may need.
 pub use object::elf::R_AARCH64_RELATIVE as RELATIVE;
-use textpoke_core::isa::Aarch64;
-use textpoke_core::{Kind, Site};
+use textpoke_core::isa::{Aarch64, Isa as _};
+use textpoke_core::{Direction, Kind, Site};
 use textpoke_trace::layout::PAGE;
 use textpoke_trace::local::{self, GS_WINDOW_END, GS_WINDOW_START};
 
@@ -59,7 +59,9 @@ pub fn window(maps: &[Mapping]) -> Range<u64> {
 /// The protocol by which these sites get their jumps, in one batch: stores over running code where the architecture lets
 /// every one of the instructions change so, else everybody is parked.
 pub fn kind(sites: &[Site]) -> Kind {
-    let live = |site: &Site| Kind::Word.admits::<Isa>(site).is_ok();
+    let live = |site: &Site| {
+        Isa::live(site.addr, site.before(Direction::Install), site.after(Direction::Install)) && site.inner == 0
+    };
     if sites.iter().all(live) { Kind::Word } else { Kind::Park }
 }
 
