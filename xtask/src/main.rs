@@ -29,6 +29,7 @@ cargo xtask COMMAND
   graph         the arrows between the crates
   guest ARCH [--file PATH]... -- COMMAND [-- COMMAND]...
                 boots a kernel for arm64 or riscv64 in QEMU with these files in /bin and runs the commands there
+  guest trace   attaches, records and detaches in guests, and compares with this machine
   install-c --prefix DIR [--destdir DIR] [--profile NAME]
                 header, static and shared library and pkg-config file for C and C++; builds the profile `release`
   licences      what the dependencies are licensed under, against deny.toml
@@ -62,6 +63,7 @@ fn run(workspace: &Workspace, words: &[&str]) -> Result<(), String> {
         ["bench", "trace"] => tools::bench_trace(workspace),
         ["fence"] => fence::run(workspace),
         ["graph"] => graph::run(workspace),
+        ["guest", "trace"] => guest::trace::all(workspace),
         ["guest", words @ ..] => guest::command(workspace, words),
         ["install-c", words @ ..] => install::run(workspace, words),
         ["licences"] => licences::run(workspace),
