@@ -15,7 +15,10 @@ pub fn build(cargo: &OsStr, foreign: Option<&str>, agent: &Path, target: &Path) 
     command.args(["build", "--release", "--locked", "--quiet", "--manifest-path"]).arg(agent.join("Cargo.toml"));
     command.arg("--target-dir").arg(target).args(foreign.iter().flat_map(|triple| ["--target", *triple]));
     // Atomic operations by functions that look at a variable first need a variable.
-    command.args(["--config", "target.'cfg(target_arch = \"aarch64\")'.rustflags = ['-Ctarget-feature=-outline-atomics']"]);
+    command.args([
+        "--config",
+        "target.'cfg(target_arch = \"aarch64\")'.rustflags = ['-Ctarget-feature=-outline-atomics']",
+    ]);
     // Flags and wrappers for the program that is being built (coverage, lints, sanitizers) are not for the agent, which
     // runs without libc. Its linker is the program's.
     let linker = format!("CARGO_TARGET_{}_LINKER", foreign.unwrap_or_default().to_uppercase().replace('-', "_"));

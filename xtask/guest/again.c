@@ -1,7 +1,7 @@
 /*
  * again TIMES [kill] RECORD... : starts `busy`, has `textpoke RECORD... -p PID` record it so many times, and looks that
- * it lives and is well all the while. With `kill`, each recording is killed after some milliseconds, and `textpoke repair`
- * puts the process right.
+ * it lives and is well all the while. The traces go to /tmp/again-0 and so on. With `kill`, each recorder is killed once
+ * it has laid hands on the process, each time some milliseconds later, and `textpoke repair` puts the process right.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -33,6 +33,27 @@ static int end_of(pid_t pid)
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+/* Waits until somebody traces the process, or the recorder has ended. */
+static void await_tracer(const char *pid, pid_t recorder)
+{
+	char path[64], line[128];
+	siginfo_t ended = { 0 };
+	int tracer = 0;
+
+	snprintf(path, sizeof path, "/proc/%s/status", pid);
+	while (!tracer) {
+		FILE *status = fopen(path, "r");
+
+		while (status && fgets(line, sizeof line, status))
+			if (sscanf(line, "TracerPid: %d", &tracer) == 1)
+				break;
+		if (status)
+			fclose(status);
+		if (waitid(P_PID, recorder, &ended, WEXITED | WNOHANG | WNOWAIT) || ended.si_pid)
+			return;
+	}
+}
+
 static int repaired(char *pid)
 {
 	char *words[] = { "textpoke", "repair", pid, NULL };
@@ -48,28 +69,28 @@ static int repaired(char *pid)
 
 int main(int count, char **words)
 {
-	char pid[16], *record[MOST] = { "textpoke", "record" }, *busy[] = { "busy", NULL };
-	int times = count > 1 ? atoi(words[1]) : 0, n = 2, at = 2, bad = 0;
+	char pid[16], place[32], *busy[] = { "busy", NULL };
+	char *record[MOST] = { "textpoke", "record", "-o", place, "-p", pid };
+	int times = count > 1 ? atoi(words[1]) : 0, n = 6, at = 2, bad = 0;
 	int kills = count > 2 && !strcmp(words[2], "kill");
 
 	at += kills;
-	while (at < count && n < MOST - 3)
+	while (at < count && n < MOST - 1)
 		record[n++] = words[at++];
-	record[n++] = "-p";
-	record[n++] = pid;
 	pid_t program = start(busy);
 	snprintf(pid, sizeof pid, "%d", program);
 	usleep(300 * 1000);
 	for (int i = 0; i < times && !bad; i++) {
+		snprintf(place, sizeof place, "/tmp/again-%d", i);
 		pid_t recorder = start(record);
 
 		if (kills) {
-			/* From before it attaches until after it has. */
-			usleep(1000 * (100 + 97 * i % 1500));
+			await_tracer(pid, recorder);
+			usleep(2000 * i);
 			kill(recorder, SIGKILL);
 		}
 		int code = end_of(recorder);
-		if (kills ? !repaired(pid) : code) {
+		if (kills ? code != 128 + SIGKILL || !repaired(pid) : code) {
 			printf("again: round %d ended with %d\n", i, code);
 			bad = 1;
 		}

@@ -1,14 +1,17 @@
 /*
- * Threads that compute, and know what must come out; one that sleeps, and must not be woken. Runs until SIGUSR1, or for
- * the seconds given, and ends with 0 if all was well.
+ * Threads that compute, and know what must come out; one that sleeps, and must not be woken; one that forks and starts
+ * programs. Runs until SIGUSR1, or for the seconds given, and ends with 0 if all was well.
  */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define OWN __attribute__((noinline))
@@ -85,15 +88,43 @@ static void *sleep_on(void *unused)
 	return unused;
 }
 
+static void *multiply(void *unused)
+{
+	char *words[] = { "busy", "child", NULL }, *nothing[] = { NULL };
+
+	for (long i = 0; !over; i++) {
+		int status = 0;
+		pid_t child = i & 1 ? fork() : -1;
+
+		if (!child) {
+			round_of(i);
+			_exit(0);
+		}
+		/* Which shares this memory until it has a program of its own. */
+		if (!(i & 1) && posix_spawn(&child, "/proc/self/exe", NULL, NULL, words, nothing))
+			fail("cannot start a program", i);
+		if (waitpid(child, &status, 0) != child || status)
+			fail("a child ended badly", status);
+		usleep(20 * 1000);
+	}
+	return unused;
+}
+
 static void end(int signal) { over = signal; }
 
 int main(int count, char **words)
 {
 	int seconds = count > 1 ? atoi(words[1]) : 1 << 30;
-	pthread_t sleeper, workers[WORKERS];
+	pthread_t sleeper, parent, workers[WORKERS];
+
+	if (count > 1 && !strcmp(words[1], "child")) {
+		round_of(1);
+		return 0;
+	}
 
 	signal(SIGUSR1, end);
 	pthread_create(&sleeper, NULL, sleep_on, NULL);
+	pthread_create(&parent, NULL, multiply, NULL);
 	for (int i = 0; i < WORKERS; i++)
 		pthread_create(&workers[i], NULL, work, NULL);
 	for (int i = 0; i < seconds && !over; i++)
@@ -101,6 +132,7 @@ int main(int count, char **words)
 	over = 1;
 	for (int i = 0; i < WORKERS; i++)
 		pthread_join(workers[i], NULL);
+	pthread_join(parent, NULL);
 	printf("busy: %ld rounds, all right\n", (long)rounds);
 	return 0;
 }

@@ -279,7 +279,7 @@ impl Shared {
         self.control().report.membarriers.load(Relaxed)
     }
 
-    /// Ticks of the time stamp counter that each step of the last batch took.
+    /// Ticks of the CPU's counter that each step of the last batch took.
     pub fn step_ticks(&self) -> Vec<u64> {
         let report = &self.control().report;
         let count = (report.steps.load(Acquire) as usize).min(MAX_STEPS);

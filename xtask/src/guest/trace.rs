@@ -72,10 +72,10 @@ fn one(workspace: &Workspace, arch: Arch, here: &Programs) -> Result<(), String>
         job("textpoke report --json /tmp/database"),
         job("textpoke record -o /tmp/script -- script /bin/script.lua"),
         job("textpoke report --json /tmp/script"),
-        job(&format!("again {} --for 1 --force -o /tmp/again", ROUNDS[0])),
-        job(&format!("again {} --for 1 --force -o /tmp/again --runtime", ROUNDS[0])),
-        job("textpoke info /tmp/again"),
-        job(&format!("again {} kill --force -o /tmp/again", ROUNDS[1])),
+        job(&format!("again {} --for 1", ROUNDS[0])),
+        job(&format!("again {} --for 1 --force --runtime", ROUNDS[0])),
+        job("textpoke info /tmp/again-0"),
+        job(&format!("again {} kill --force", ROUNDS[1])),
     ];
     let ended = run(workspace, arch, &files, &jobs)?;
     if let Some((job, ended)) = jobs.iter().zip(&ended).find(|(_, ended)| ended.code != 0) {

@@ -64,6 +64,9 @@ pub fn kind_of_repair(_sites: &[Site]) -> Kind {
     Kind::Displace
 }
 
+/// Whether keys can be flipped from outside: the hand that does it is machine code.
+pub const KEYS: bool = true;
+
 /// The protocol that flips the sites of keys.
 pub const KIND_OF_KEYS: Kind = Kind::Breakpoint;
 
