@@ -1,13 +1,12 @@
 //! One batch, performed: [`Live`] with the two steps that only the tracer can do, a journal, and a stopwatch.
 
-use core::arch::x86_64::_rdtsc;
 use core::sync::atomic::Ordering::Relaxed;
 
-use textpoke_core::isa::X86_64;
 use textpoke_core::journal::{Header, MAGIC, State, VERSION};
 use textpoke_core::{Cause, Direction, Kind, Machine, Outcome, Plan, Run, Site, Step, Verdict, drive};
+use textpoke_linux::cpu::timestamp as now;
 use textpoke_linux::live::{Hooks, Live};
-use textpoke_linux::{Prot, Published, Range};
+use textpoke_linux::{Host, Prot, Published, Range};
 use textpoke_trace::control::{Control, MAX_RANGES, MAX_STEPS, ToSidecar, ToTracer};
 use textpoke_trace::layout::JOURNAL_BYTES;
 
@@ -40,7 +39,7 @@ pub enum End {
 /// Performs one batch. When the tracer goes away meanwhile, the batch ends by itself.
 pub fn perform(line: &Line, order: Order) -> End {
     let Some(sites) = adopt(order) else { return End::Refused };
-    let Ok(plan) = Plan::<X86_64>::new(sites) else { return End::Refused };
+    let Ok(plan) = Plan::<Host>::new(sites) else { return End::Refused };
     if plan.suits(order.kind).is_err() {
         return End::Refused;
     }
@@ -130,6 +129,22 @@ impl Hooks for Remote<'_> {
         self.ask(ToTracer::AwaitNoneInside)
     }
 
+    fn park(&mut self) -> Result<(), Cause> {
+        self.ask(ToTracer::Park)
+    }
+
+    /// Whose tracer is gone is parked no more: the kernel has let everybody go.
+    fn unpark(&mut self) -> Result<(), Cause> {
+        match self.ask(ToTracer::Unpark) {
+            Err(_) if self.line.tracer_is_gone() => Ok(()),
+            done => done,
+        }
+    }
+
+    fn release(&mut self) {
+        let _ = self.ask(ToTracer::Unpark);
+    }
+
     /// Without a tracer nobody can tell whether a thread has a trap pending, so the handler stays for ever and the table
     /// until the next batch replaces it. A thread that is late beyond that finds its trap byte gone and executes what is
     /// there, for which no table is needed.
@@ -204,9 +219,4 @@ fn write_journal(state: State, sites: u64, first: u64) {
     // is no more. The order of the fields does not matter, for whoever repairs compares every site with its two forms.
     unsafe { journal().write_volatile(header) };
     core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
-}
-
-fn now() -> u64 {
-    // SAFETY: every x86-64 CPU has the instruction.
-    unsafe { _rdtsc() }
 }

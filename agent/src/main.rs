@@ -3,15 +3,20 @@
 //! The image is mapped read-only and executable, has no writable data and knows where everything is from one page of
 //! [parameters](params) that the tracer fills in. It allocates nothing, calls no library and makes few system calls.
 //!
-//! Reading order: [`probe`] (every traced event passes there), [`params`], [`trap`], [`sidecar`], [`machine`], [`orphan`].
+//! What differs between instruction sets is one folder each, with the same files: the probe (every traced event passes
+//! there), the first instructions of the others, and what compilers call without being asked.
+//!
+//! Reading order: `arch/*/probe.rs`, [`params`], [`trap`], [`sidecar`], [`machine`], [`orphan`].
 #![no_std]
 #![no_main]
 
+#[cfg_attr(target_arch = "x86_64", path = "arch/x86_64/mod.rs")]
+#[cfg_attr(target_arch = "aarch64", path = "arch/aarch64/mod.rs")]
+#[cfg_attr(target_arch = "riscv64", path = "arch/riscv64/mod.rs")]
+mod arch;
 mod machine;
-mod mem;
 mod orphan;
 mod params;
-mod probe;
 mod sidecar;
 mod talk;
 mod trap;

@@ -2,7 +2,6 @@
 //!
 //! It begins with all signals blocked, an empty descriptor table but for [`Control::tracer_fd`], and a stack in TABLE.
 
-use core::arch::global_asm;
 use core::sync::atomic::Ordering::Relaxed;
 
 use textpoke_core::{Direction, Kind, Verdict};
@@ -14,21 +13,8 @@ use crate::orphan;
 use crate::params::{control, local};
 use crate::talk::{Gone, Line};
 
-// Whatever the stack pointer is, as long as there is room below it.
-global_asm!(
-    ".pushsection .text.textpoke, \"ax\"",
-    ".globl textpoke_sidecar",
-    "textpoke_sidecar:",
-    "cld",
-    "xor ebp, ebp",
-    "and rsp, -16",
-    "call {main}",
-    "ud2",
-    ".popsection",
-    main = sym main,
-);
-
-extern "C" fn main() -> ! {
+/// The sidecar's first function.
+pub extern "C" fn main() -> ! {
     const PR_SET_NAME: u32 = 15;
     // SAFETY: the kernel reads the name only. So that whoever looks at the process list knows what this is.
     let _ = unsafe { sys::prctl(PR_SET_NAME, [c"textpoke".as_ptr() as usize, 0, 0, 0]) };

@@ -7,6 +7,8 @@ use textpoke_linux::Errno;
 use textpoke_linux::sys::{self, PollFd, Timespec};
 use textpoke_trace::control::{Control, Side, ToSidecar, ToTracer};
 
+use crate::arch;
+
 /// How often the other two are looked for while nothing happens, in nanoseconds.
 const LOOK_EVERY: u64 = 250_000_000;
 
@@ -89,7 +91,6 @@ enum Target {
 }
 
 const SYS_PIDFD_OPEN: usize = 434;
-const SYS_KILL: usize = 62;
 const POLLIN: i16 = 1;
 
 impl Target {
@@ -103,7 +104,7 @@ impl Target {
         match *self {
             Self::Fd(fd) => is_ready(fd),
             // SAFETY: signal 0 is not sent.
-            Self::Pid(pid) => (unsafe { sys::syscall3(SYS_KILL, pid as usize, 0, 0) }) == -(Errno::SRCH.0 as isize),
+            Self::Pid(pid) => (unsafe { sys::syscall3(arch::KILL, pid as usize, 0, 0) }) == -(Errno::SRCH.0 as isize),
         }
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! It runs in any thread at any moment, also in fork children, and uses only the image and TABLE.
 
-use core::arch::global_asm;
 use core::sync::atomic::Ordering::Relaxed;
 
 use textpoke_linux::signal::{Action, Handler, Info, SA_NODEFER, SA_RESETHAND, SIG_DFL, SIG_IGN, SIGTRAP, bit};
@@ -13,28 +12,15 @@ use textpoke_trace::table;
 
 use crate::params::{params, published, table};
 
-// The restorer has exactly the bytes by which unwinders know a signal frame.
-global_asm!(
-    ".pushsection .text.textpoke, \"ax\"",
-    ".globl textpoke_trap",
-    "textpoke_trap: jmp {handle}",
-    ".globl textpoke_restorer",
-    "textpoke_restorer:",
-    "mov rax, 15",
-    "syscall",
-    ".popsection",
-    handle = sym handle,
-);
-
 /// The handler; the tracer installs it with [`textpoke_linux::signal::Action::for_traps_at`] or stricter.
 ///
 /// # Safety
 /// To be called by the kernel, as a signal handler with three arguments.
-unsafe extern "C" fn handle(signal: i32, info: *mut Info, context: *mut UContext) {
+pub unsafe extern "C" fn handle(signal: i32, info: *mut Info, context: *mut UContext) {
     // A tracer that was killed after it had helped the thread on, and before it could take the signal away. No trap of a
     // site reports a PC in our own code.
     // SAFETY: the kernel's pointer into this thread's own signal frame.
-    if params().is_ours(unsafe { (*context).regs.rip }) {
+    if params().is_ours(unsafe { (*context).regs.pc() }) {
         return;
     }
     // SAFETY: the kernel's pointers into this thread's own signal frame; the published sites are the tracer's.

@@ -19,6 +19,8 @@ fn main() {
     for part in ["build.rs", "Cargo.lock", "embed.rs", "link.ld"] {
         println!("cargo:rerun-if-changed={}", agent.join(part).display());
     }
-    let image = embed::build(&cargo, &agent, &Path::new(&out).join("agent"));
+    let [target, host] = ["TARGET", "HOST"].map(|name| std::env::var(name).expect("cargo sets it"));
+    let foreign = (target != host).then_some(&*target);
+    let image = embed::build(&cargo, foreign, &agent, &Path::new(&out).join("agent"));
     println!("cargo:rustc-env=TEXTPOKE_AGENT={}", image.display());
 }

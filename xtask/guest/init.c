@@ -3,12 +3,14 @@
  * console how each ended, and switches the machine off.
  *
  * A line of /jobs is one command: seconds that it may take, then settings of the environment (NAME=VALUE), the program
- * and its arguments, separated by tabs. What commands print goes to the console as it is. A frame begins with the byte
- * 0x1e, which no command prints: "begin N", "end N CODE", "late N", "done".
+ * and its arguments, separated by tabs. What commands print goes to the console as it is, by way of a pipe: they are not
+ * to think that somebody watches. A frame begins with the byte 0x1e, which no command prints: "begin N", "end N CODE",
+ * "late N", "done".
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,11 +55,13 @@ static void raw_console(void)
 	}
 }
 
-static void become(char **words)
+static void become(char **words, int output)
 {
 	int nothing = open("/dev/null", O_RDONLY);
 
 	dup2(nothing, 0);
+	dup2(output, 1);
+	dup2(output, 2);
 	setsid();
 	while (*words && strchr(*words, '='))
 		putenv(*words++);
@@ -68,10 +72,21 @@ static void become(char **words)
 	_exit(NOT_STARTED);
 }
 
-/* Whoever has ended is reaped, also those whose parent is gone. */
-static int await(pid_t child, int seconds, int *status)
+/* Passes on what is in the pipe. */
+static void pass_on(int pipe)
 {
-	struct timespec nap = { 0, 10 * 1000 * 1000 };
+	char bytes[4096];
+	ssize_t len;
+
+	while ((len = read(pipe, bytes, sizeof bytes)) > 0)
+		for (ssize_t done = 0, one; done < len && (one = write(1, bytes + done, len - done)) > 0; done += one)
+			;
+}
+
+/* Whoever has ended is reaped, also those whose parent is gone. */
+static int await(pid_t child, int pipe, int seconds, int *status)
+{
+	struct pollfd output = { pipe, POLLIN, 0 };
 	time_t end = time(NULL) + seconds;
 	int late = 0;
 
@@ -89,29 +104,38 @@ static int await(pid_t child, int seconds, int *status)
 			late = 1;
 			kill(-1, SIGKILL);
 		}
-		nanosleep(&nap, NULL);
+		/* At the end of the pipe there is nothing to wait for, but the child may work on. */
+		if (poll(&output, 1, 10) > 0 && !(output.revents & POLLIN))
+			usleep(10 * 1000);
+		pass_on(pipe);
 	}
 }
 
 static void run(char *line, int number)
 {
 	char *words[MOST_WORDS + 1], *rest = line, *word;
-	int n = 0, status = 0;
+	int n = 0, status = 0, ends[2];
 	int seconds = atoi(strsep(&rest, "\t"));
 
 	while (n < MOST_WORDS && (word = strsep(&rest, "\t")))
 		words[n++] = word;
 	words[n] = NULL;
 	frame("begin", number, 0);
+	if (pipe2(ends, O_CLOEXEC))
+		return;
 	pid_t child = fork();
 	if (!child)
-		become(words);
-	if (await(child, seconds, &status))
+		become(words, ends[1]);
+	close(ends[1]);
+	fcntl(ends[0], F_SETFL, O_NONBLOCK);
+	if (await(child, ends[0], seconds, &status))
 		frame("late", number, seconds);
 	/* What it left behind must not disturb the next. */
 	kill(-1, SIGKILL);
 	while (waitpid(-1, NULL, 0) > 0)
 		;
+	pass_on(ends[0]);
+	close(ends[0]);
 	frame("end", number, WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
 }
 

@@ -6,7 +6,7 @@
 
 use crate::steps::Steps;
 use crate::workspace::Workspace;
-use crate::{fence, graph, isas, licences, nostd, qemu, tools};
+use crate::{fence, graph, guest, isas, licences, nostd, qemu, tools};
 
 /// The profile, as an argument.
 pub const PROFILE: &str = "--profile=ci";
@@ -43,6 +43,9 @@ pub fn run(workspace: &Workspace, full: bool) -> Result<(), String> {
         &["doc", "--workspace", "--lib", "--no-deps", PROFILE],
         &[("RUSTDOCFLAGS", "-D warnings")],
     );
+    if full {
+        steps.check("guests", || guest::trace::all(workspace));
+    }
     steps.finish()
 }
 

@@ -6,6 +6,7 @@
 pub mod cpio;
 pub mod kernel;
 pub mod machine;
+pub mod trace;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -25,6 +26,8 @@ pub enum Arch {
 
 impl Arch {
     pub const ALL: [Self; 2] = [Self::Arm64, Self::Riscv64];
+    /// Those whose processes `textpoke` attaches to.
+    pub const TRACED: [Self; 1] = [Self::Arm64];
 
     /// Debian's name.
     pub fn debian(self) -> &'static str {
@@ -45,6 +48,14 @@ impl Arch {
     fn parse(name: &str) -> Result<Self, String> {
         let known = Self::ALL.into_iter().find(|arch| [arch.debian(), arch.cpu()].contains(&name));
         known.ok_or_else(|| format!("no guest of `{name}`: there are arm64 and riscv64"))
+    }
+
+    /// The dynamic loader's name.
+    fn loader(self) -> &'static str {
+        match self {
+            Self::Arm64 => "ld-linux-aarch64.so.1",
+            Self::Riscv64 => "ld-linux-riscv64-lp64d.so.1",
+        }
     }
 
     /// The C compiler that makes programs for it.

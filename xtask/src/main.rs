@@ -31,6 +31,7 @@ cargo xtask COMMAND
   graph         the arrows between the crates
   guest ARCH [--file PATH]... -- COMMAND [-- COMMAND]...
                 boots a kernel for arm64 or riscv64 in QEMU with these files in /bin and runs the commands there
+  guest trace   attaches, records and detaches in guests, and compares with this machine
   install-c --prefix DIR [--destdir DIR] [--profile NAME]
                 header, static and shared library and pkg-config file for C and C++; builds the profile `release`
   isas          the engine built for AArch64 and RISC-V, and tested under QEMU, where setup has installed both
@@ -68,6 +69,7 @@ fn run(workspace: &Workspace, words: &[&str]) -> Result<(), String> {
         ["bench", "trace"] => tools::bench_trace(workspace),
         ["fence"] => fence::run(workspace),
         ["graph"] => graph::run(workspace),
+        ["guest", "trace"] => guest::trace::all(workspace),
         ["guest", words @ ..] => guest::command(workspace, words),
         ["install-c", words @ ..] => install::run(workspace, words),
         ["isas"] => isas::run(workspace),

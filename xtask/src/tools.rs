@@ -72,6 +72,11 @@ fn brief(command: &mut Command) -> Result<(), String> {
     Ok(())
 }
 
+/// Builds the program; returns where it is.
+pub fn program(workspace: &Workspace) -> Result<PathBuf, String> {
+    Ok(built(workspace)?.join("textpoke"))
+}
+
 /// Builds the program and the checker's example; returns where they are.
 fn built(workspace: &Workspace) -> Result<PathBuf, String> {
     let args = ["build", "--workspace", ci::PROFILE, "--bin", "textpoke", "--example", "check"];

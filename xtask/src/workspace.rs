@@ -41,6 +41,19 @@ impl Workspace {
         directory.map(PathBuf::from).ok_or_else(|| "cargo metadata names no target directory".into())
     }
 
+    /// The folder of a package that this workspace depends on.
+    pub fn package(&self, name: &str) -> Result<PathBuf, String> {
+        let args = ["metadata", "--format-version", "1", "--offline"];
+        let output = self.cargo(&args).output().map_err(|error| format!("cannot run cargo: {error}"))?;
+        let value: serde_json::Value =
+            serde_json::from_slice(&output.stdout).map_err(|error| format!("cargo metadata: {error}"))?;
+        let packages = value["packages"].as_array().ok_or("cargo metadata names no packages")?;
+        let manifest =
+            packages.iter().find(|package| package["name"] == name).and_then(|p| p["manifest_path"].as_str());
+        let folder = manifest.and_then(|manifest| Path::new(manifest).parent());
+        folder.map(Path::to_path_buf).ok_or_else(|| format!("this workspace depends on no {name}"))
+    }
+
     /// Every text file of the project, relative to the root: those that git has or would add. Build output and the like are ignored.
     pub fn files(&self) -> Result<Vec<SourceFile>, String> {
         let output = Command::new("git")

@@ -96,7 +96,7 @@ fn text() -> u64 {
 
 /// Entry and exit of the function at `at`.
 fn traced(rig: &mut Rig, at: u64) -> [Site; 2] {
-    let mut make = |number, way, addr: u64, old: [u8; 5], inner, copy_at: [u8; 5], back: bool| {
+    let mut make = |number, way, addr: u64, old: [u8; 5], inner, copy_at: [u8; 8], back: bool| {
         let relocate = |place: u64| {
             let mut bytes = old.to_vec();
             if back {
@@ -110,12 +110,12 @@ fn traced(rig: &mut Rig, at: u64) -> [Site; 2] {
         let jump = x86_64::jmp(addr, to).expect("it is in reach");
         let mut site = Site::single(addr, &old, &jump).expect("five bytes");
         (site.inner, site.copy) = (inner, made.copy);
-        site.copy_at[..5].copy_from_slice(&copy_at);
+        site.copy_at = copy_at;
         site
     };
     [
-        make(0, Way::Entry, at, HEAD, 0b1_0010, [0, 1, 0, 0, 4], true),
-        make(1, Way::Exit, at + 5, TAIL, 0b1_1110, [0, 1, 2, 3, 4], false),
+        make(0, Way::Entry, at, HEAD, 0b1_0010, [0, 1, 0, 0, 4, 0, 0, 0], true),
+        make(1, Way::Exit, at + 5, TAIL, 0b1_1110, [0, 1, 2, 3, 4, 0, 0, 0], false),
     ]
 }
 

@@ -104,14 +104,19 @@ impl fmt::Display for Error {
                 "process {pid} runs under a seccomp filter, which may kill it for the system calls that attaching needs; not attached"
             ),
             Self::Foreign(pid, what) => {
-                write!(f, "process {pid} runs a {what} program; only 64-bit x86-64 programs can be traced")
+                write!(
+                    f,
+                    "process {pid} runs a {what} program; only 64-bit {} programs can be traced here",
+                    crate::arch::NAME
+                )
             }
             Self::Unsupported(what) => write!(f, "this machine cannot trace: {what}"),
             Self::Gone(pid) => write!(f, "process {pid} ended"),
             Self::Execed(pid) => write!(f, "process {pid} replaced its program (exec)"),
             Self::NoRoom(addr) => write!(
                 f,
-                "no free address space within 2 GiB of the code at {addr:#x} for trampolines; trace fewer files (--module)"
+                "no free address space within {} MiB of the code at {addr:#x} for trampolines; trace fewer files (--module)",
+                crate::arch::REACH >> 20
             ),
             Self::Remote(call, errno) => {
                 write!(f, "{call} in the target failed: {}", io::Error::from_raw_os_error(*errno))

@@ -2,9 +2,11 @@
 
 use std::fmt;
 
-use object::elf::{PF_W, PT_LOAD, R_X86_64_RELATIVE, SHF_WRITE, SHT_NOBITS};
+use object::elf::{PF_W, PT_LOAD, SHF_WRITE, SHT_NOBITS};
 use object::read::elf::{ElfFile64, FileHeader, ProgramHeader, Rela, SectionHeader};
 use object::{LittleEndian, Object, ObjectSymbol};
+
+use crate::arch;
 
 /// Why bytes are no agent image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +61,7 @@ impl Image {
             probe_entry: find("textpoke_probe_entry")?,
             probe_exit: find("textpoke_probe_exit")?,
             trap_handler: find("textpoke_trap")?,
-            restorer: find("textpoke_restorer")?,
+            restorer: if arch::RESTORER { find("textpoke_restorer")? } else { 0 },
             agent_main: find("textpoke_sidecar")?,
             relocations,
             bytes,
@@ -113,7 +115,7 @@ impl Image {
         self.trap_handler
     }
 
-    /// Offset of the code that signal handlers return to.
+    /// Offset of the code that signal handlers return to, where it is the agent's.
     pub fn restorer(&self) -> u64 {
         self.restorer
     }
@@ -179,7 +181,7 @@ fn relocations(file: &ElfFile64<'_, LittleEndian>, elf: &[u8], len: usize) -> Re
     for section in file.elf_section_table().iter() {
         let Ok(Some((table, _))) = section.rela(endian, elf) else { continue };
         for entry in table {
-            if entry.r_type(endian, false) != R_X86_64_RELATIVE {
+            if entry.r_type(endian, false) != arch::RELATIVE {
                 return bad(format_args!("relocation of type {}", entry.r_type(endian, false)));
             }
             let offset = entry.r_offset(endian) as usize;
@@ -189,7 +191,7 @@ fn relocations(file: &ElfFile64<'_, LittleEndian>, elf: &[u8], len: usize) -> Re
             found.push((offset, entry.r_addend(endian) as u64));
         }
     }
-    if file.elf_header().e_machine(endian) != object::elf::EM_X86_64 {
+    if file.elf_header().e_machine(endian) != arch::MACHINE {
         return bad("it is for another machine");
     }
     Ok(found)

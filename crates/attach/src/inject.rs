@@ -11,12 +11,13 @@ use std::os::unix::fs::FileExt;
 
 use textpoke_trace::{Layout, local, table};
 
+use crate::arch;
+use crate::arch::way_home::Steps;
 use crate::error::Error;
 use crate::keeper::Keeper;
 use crate::place::page_up;
 use crate::proc::{self, Whereabouts};
 use crate::remote::{Remote, syscall_insn};
-use crate::way_home::Steps;
 
 /// Where our regions are in the target.
 #[derive(Clone, Debug)]
@@ -81,7 +82,7 @@ pub fn borrow_thread(keeper: &mut Keeper) -> Result<Remote, Error> {
     for tid in keeper.threads() {
         let rank = match proc::whereabouts(keeper.pid(), tid) {
             Ok(Whereabouts::Running) => 0,
-            Ok(Whereabouts::Asleep { call, .. }) if kernel_restarts(call) => 1,
+            Ok(Whereabouts::Asleep { call, .. }) if arch::kernel_restarts(call) => 1,
             Ok(Whereabouts::Asleep { .. }) => 2,
             Err(_) => continue,
         };
@@ -100,27 +101,6 @@ pub fn borrow_thread(keeper: &mut Keeper) -> Result<Remote, Error> {
         remote.give_back(keeper)?;
     }
     Err(Error::Gone(keeper.pid()))
-}
-
-/// System calls that go on by themselves when a stop interrupts them.
-fn kernel_restarts(call: i64) -> bool {
-    matches!(
-        call,
-        libc::SYS_futex
-            | libc::SYS_poll
-            | libc::SYS_ppoll
-            | libc::SYS_select
-            | libc::SYS_pselect6
-            | libc::SYS_nanosleep
-            | libc::SYS_clock_nanosleep
-            | libc::SYS_wait4
-            | libc::SYS_waitid
-            | libc::SYS_read
-            | libc::SYS_pause
-            | libc::SYS_rt_sigsuspend
-            | libc::SYS_accept
-            | libc::SYS_accept4
-    )
 }
 
 impl Embryo {
@@ -264,7 +244,7 @@ impl Embryo {
         action(keeper, &mut self.remote, 0, previous)?;
         // Everything is blocked while the handler runs: it is short, and nothing may nest in it.
         let scratch = self.table + SCRATCH;
-        poke_words(keeper, scratch, &[handler, ACTION_FLAGS, restorer, u64::MAX])?;
+        poke_words(keeper, scratch, &arch::action(handler, ACTION_FLAGS, restorer))?;
         action(keeper, &mut self.remote, scratch, 0)?;
         self.action = Some(handler);
         poke_words(keeper, scratch, &[0; 4])
@@ -325,9 +305,8 @@ impl Embryo {
 
     /// Lets the sidecar run at `entry` with `argument`, released from the tracer.
     pub fn deliver(self, keeper: &mut Keeper, entry: u64, argument: u64) -> Result<(), Error> {
-        // As after a call: 16-byte aligned minus the return address.
-        let stack = self.table + self.table_len - 8;
-        self.remote.start_at(keeper, entry, stack & !15 | 8, argument)
+        let stack = (self.table + self.table_len) & !15;
+        self.remote.start_at(keeper, entry, stack, argument)
     }
 }
 
@@ -361,7 +340,7 @@ pub fn renew_action(keeper: &mut Keeper, table: u64, handler: u64, restorer: u64
         let mut now = [0; 8];
         peek(keeper, scratch, &mut now)?;
         if u64::from_le_bytes(now) == DEFAULT_ACTION {
-            poke_words(keeper, scratch, &[handler, ACTION_FLAGS, restorer, u64::MAX])?;
+            poke_words(keeper, scratch, &arch::action(handler, ACTION_FLAGS, restorer))?;
             action(keeper, &mut thread, scratch, 0)?;
         }
         Ok(())
@@ -378,8 +357,7 @@ pub fn unmap(keeper: &mut Keeper, remote: &mut Remote, addr: u64, len: u64) -> R
     remote.call(keeper, "munmap", libc::SYS_munmap, [addr, len, 0, 0, 0, 0]).map(drop)
 }
 
-const SA_RESTORER: u64 = 0x0400_0000;
-const ACTION_FLAGS: u64 = (libc::SA_SIGINFO | libc::SA_ONSTACK) as u64 | SA_RESTORER;
+const ACTION_FLAGS: u64 = (libc::SA_SIGINFO | libc::SA_ONSTACK) as u64;
 /// `SIG_DFL`.
 const DEFAULT_ACTION: u64 = 0;
 /// Bytes of the inaccessible page below the sidecar's stack.

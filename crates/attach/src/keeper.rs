@@ -6,10 +6,11 @@
 //! *thread ends*: the kernel then releases all tracees at once, and again stops none of them, which `PTRACE_DETACH` could
 //! not do.
 
+mod parking;
 mod stops;
 mod traps;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -18,12 +19,10 @@ use std::time::{Duration, Instant};
 
 use textpoke_core::{Direction, Site};
 
+use crate::arch::way_home::Steps;
 use crate::error::Error;
-use crate::proc;
+use crate::proc::{self, Sleeper};
 use crate::ptrace::{self, Event};
-use crate::way_home::Steps;
-
-pub use stops::restart;
 
 /// How long a thread may take to answer an interrupt before the keeper gives up.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -56,6 +55,12 @@ pub struct Keeper {
     restorer: Option<u64>,
     /// Threads born since [`Keeper::watch_births`], and where their program counters were.
     newborn: BTreeMap<i32, u64>,
+    /// What threads were seen to sleep in.
+    sleepers: BTreeMap<i32, Sleeper>,
+    /// Everybody is parked, or on the way there: who is stopped already, and by which event.
+    parked: Option<BTreeMap<i32, Event>>,
+    /// Who was asked to stop for that and has not been seen to do anything else since.
+    asked: BTreeSet<i32>,
     /// The kernel may have reset the program's action for SIGTRAP.
     action_reset: bool,
     gone: bool,
@@ -73,6 +78,7 @@ pub fn hold<T: Send>(pid: i32, work: impl FnOnce(&mut Keeper) -> Result<T, Error
             let result = work(&mut keeper);
             // What takes time comes first, and a fresh time slice: a signal that the program ignores wakes a thread while
             // it is seized, and if nobody handles that before the thread is released, the program sees an EINTR.
+            keeper.unpark();
             keeper.table = None;
             keeper.changed = Vec::new();
             std::thread::yield_now();
@@ -112,6 +118,9 @@ impl Keeper {
             changed: Vec::new(),
             restorer: None,
             newborn: BTreeMap::new(),
+            sleepers: BTreeMap::new(),
+            parked: None,
+            asked: BTreeSet::new(),
             action_reset: false,
             gone: false,
             execed: false,
@@ -153,6 +162,7 @@ impl Keeper {
     fn seize(&mut self, tid: i32) -> Result<bool, Error> {
         let start = Instant::now();
         loop {
+            self.watch_sleep(tid);
             let Err(error) = ptrace::seize(tid, ptrace::OPTIONS) else {
                 self.tracees.insert(tid, Kind::Thread);
                 return Ok(true);
@@ -340,9 +350,15 @@ impl Keeper {
     /// Handles an event of `tid` in the ordinary way.
     pub fn handle(&mut self, tid: i32, event: Event) -> Result<(), Error> {
         let kind = self.tracees.get(&tid).copied();
+        // Whatever else a thread does, it has to be asked again to stop.
+        self.asked.remove(&tid);
         match event {
             Event::Ended => {
                 self.tracees.remove(&tid);
+                self.sleepers.remove(&tid);
+                if let Some(parked) = &mut self.parked {
+                    parked.remove(&tid);
+                }
                 self.gone |= kind == Some(Kind::Thread) && self.threads().is_empty();
             }
             Event::Signal(libc::SIGTRAP) => self.on_trap(tid),
@@ -352,6 +368,7 @@ impl Keeper {
                 }
                 resume(tid, signal);
             }
+            Event::GroupStop(_) if self.keep_parked(tid, event) => {}
             Event::GroupStop(_) => {
                 let _ = ptrace::listen(tid);
             }
@@ -373,7 +390,9 @@ impl Keeper {
             }
             Event::Stop => {
                 self.undisturb(tid);
-                resume(tid, 0);
+                if !self.keep_parked(tid, event) {
+                    resume(tid, 0);
+                }
             }
             Event::Syscall => resume(tid, 0),
         }
@@ -414,9 +433,11 @@ impl Keeper {
             self.release(child);
         } else {
             if let Ok(regs) = ptrace::regs(child) {
-                self.newborn.insert(child, regs.rip);
+                self.newborn.insert(child, regs.pc());
             }
-            resume(child, 0);
+            if !self.keep_parked(child, Event::Stop) {
+                resume(child, 0);
+            }
         }
     }
 
@@ -488,7 +509,7 @@ fn shares_memory(pid: i32, other: i32) -> bool {
 fn waits_for_vfork_child(pid: i32, tid: i32) -> bool {
     let in_call = matches!(
         proc::whereabouts(pid, tid),
-        Ok(proc::Whereabouts::Asleep { call: libc::SYS_vfork | libc::SYS_clone | libc::SYS_clone3, .. })
+        Ok(proc::Whereabouts::Asleep { call, .. }) if crate::arch::may_vfork(call)
     );
     in_call && proc::thread_status(pid, tid).is_ok_and(|s| s.state == 'D')
 }

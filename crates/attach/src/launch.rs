@@ -8,6 +8,9 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Mutex, PoisonError};
 
+use textpoke_core::isa::Isa as _;
+
+use crate::arch::Isa;
 use crate::error::Error;
 use crate::preflight;
 use crate::proc;
@@ -74,7 +77,7 @@ impl Launched {
 /// Starts `command` and returns when it stands, stopped, at its entry point.
 ///
 /// # Errors
-/// [`Error::Launch`] when it cannot be started; [`Error::Foreign`] when it is not an x86-64 ELF program.
+/// [`Error::Launch`] when it cannot be started; [`Error::Foreign`] when it is not an ELF program of this machine's kind.
 pub fn launch(mut command: Command) -> Result<Launched, Error> {
     let name = command.get_program().to_string_lossy().into_owned();
     // SAFETY: between fork and exec only an async-signal-safe system call is made.
@@ -107,20 +110,20 @@ fn run_to_entry(pid: i32) -> Result<(), Error> {
     let entry =
         proc::auxv(pid, libc::AT_ENTRY).map_err(lost)?.ok_or(Error::Unsupported("the program has no entry point"))?;
     let memory = File::options().read(true).write(true).open(format!("/proc/{pid}/mem")).map_err(lost)?;
-    let mut old = [0];
+    let mut old = [0; Isa::TRAP.len()];
     memory.read_exact_at(&mut old, entry).map_err(lost)?;
     // One thread, stopped: a plain write is safe here.
-    memory.write_all_at(&[0xcc], entry).map_err(lost)?;
+    memory.write_all_at(Isa::TRAP, entry).map_err(lost)?;
     ptrace::cont(pid, 0).map_err(lost)?;
     expect_trap(pid)?;
     preflight::features(pid)?;
     let mut regs = ptrace::regs(pid).map_err(lost)?;
-    if regs.rip != entry + 1 {
+    if regs.pc() != entry + Isa::TRAP_PC_ADVANCE {
         return Err(Error::Damaged(
             "the program trapped before its entry point; run it without textpoke first".to_owned(),
         ));
     }
-    regs.rip = entry;
+    regs.set_pc(entry);
     ptrace::set_regs(pid, &regs).map_err(lost)?;
     memory.write_all_at(&old, entry).map_err(lost)?;
     // A stop signal that is delivered on release keeps it where it is until we attach.

@@ -1,22 +1,18 @@
 //! Where in the target's address space trampolines go: within reach of the text they serve.
 
 use textpoke_trace::layout::MAX_RINGS;
-use textpoke_trace::local::{GS_WINDOW_END, GS_WINDOW_START};
 use textpoke_trace::record::MAX_SITES;
 use textpoke_trace::{local, table};
 
+use crate::arch::{self, REACH};
 use crate::error::Error;
 use crate::proc::Mapping;
 
-/// How far a `JMP rel32` and a RIP-relative operand reach, with a margin for where exactly they stand.
-const REACH: u64 = (1 << 31) - (1 << 20);
 /// Keep this far from other mappings, so that a growing stack or heap does not run into ours.
 const MARGIN: u64 = 1 << 20;
 const PAGE: u64 = 4096;
 /// Below this, `vm.mmap_min_addr` and null-pointer checks of programs live.
 const LOWEST: u64 = 1 << 20;
-/// End of user space with four-level page tables.
-const HIGHEST: u64 = 0x7fff_ffff_f000;
 
 /// Rounds up to whole pages.
 pub const fn page_up(len: u64) -> u64 {
@@ -28,11 +24,12 @@ pub const fn page_up(len: u64) -> u64 {
 pub fn near(maps: &[Mapping], from: u64, to: u64, len: u64) -> Result<u64, Error> {
     let len = page_up(len);
     let lowest = to.saturating_sub(REACH).max(LOWEST);
-    let highest = from.saturating_add(REACH).min(HIGHEST);
+    let end = arch::highest(maps);
+    let highest = from.saturating_add(REACH).min(end);
     let mut below = None;
     let mut above = None;
     let mut gap_start = 0;
-    let ends = maps.iter().map(|m| (m.start, m.end)).chain([(HIGHEST, HIGHEST)]);
+    let ends = maps.iter().map(|m| (m.start, m.end)).chain([(end, end)]);
     for (start, end) in ends {
         let lo = (gap_start + MARGIN).max(lowest).next_multiple_of(PAGE);
         let hi = start.saturating_sub(MARGIN).min(highest) / PAGE * PAGE;
@@ -56,8 +53,9 @@ pub fn near(maps: &[Mapping], from: u64, to: u64, len: u64) -> Result<u64, Error
 /// kernel maps anything by itself, so that what is there is ours even if nothing else tells. LOCAL comes first.
 pub fn private(maps: &[Mapping]) -> Result<(u64, u64), Error> {
     let free = |at: &u64| maps.iter().all(|m| m.end <= *at || m.start >= at + 2 * PRIVATE);
-    let mut places = (GS_WINDOW_START..GS_WINDOW_END - 2 * PRIVATE).step_by(2 * PRIVATE as usize);
-    places.find(free).map(|at| (at, at + PRIVATE)).ok_or(Error::NoRoom(GS_WINDOW_START))
+    let window = arch::window(maps);
+    let mut places = (window.start..window.end - 2 * PRIVATE).step_by(2 * PRIVATE as usize);
+    places.find(free).map(|at| (at, at + PRIVATE)).ok_or(Error::NoRoom(window.start))
 }
 
 /// More than LOCAL or TABLE ever takes, in bytes.

@@ -1,8 +1,9 @@
 //! From probes to a plan: trampolines near the text, and the sites that jump to them.
 
-use textpoke_core::isa::x86_64;
+use textpoke_core::isa::Isa as _;
 use textpoke_core::{Plan, Site};
 
+use crate::arch::{self, Isa};
 use crate::error::Error;
 use crate::image::Image;
 use crate::inject::Area;
@@ -18,12 +19,23 @@ pub struct Probe<'a> {
     pub kind: Kind,
     /// Run-time address of the first displaced byte.
     pub addr: u64,
-    /// The bytes that stand there now, of which the first five change.
-    pub old: [u8; 5],
-    /// Bit `i` in 1..5: an instruction begins at `addr + i`.
+    /// The bytes that stand there now and change.
+    pub old: Vec<u8>,
+    /// Bit `i` ≥ 1: an instruction begins at `addr + i`.
     pub inner: u8,
+    /// Makes the jump to the address given that takes the place of the old bytes, or says why there is none.
+    pub jump: &'a dyn Fn(u64) -> Result<Jump, String>,
     /// Makes a copy of the displaced instructions that works at the address given, or says why there is none.
     pub relocate: &'a dyn Fn(u64) -> Result<Copy, String>,
+}
+
+/// What takes the place of the old bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Jump {
+    /// As many bytes.
+    pub bytes: Vec<u8>,
+    /// Bit `i` ≥ 1: an instruction of it begins there.
+    pub inner: u8,
 }
 
 /// Trampolines and sites, ready to be put into the target.
@@ -45,7 +57,7 @@ const BOUND: u64 = 192;
 pub fn compile(image: &Image, probes: &[Probe<'_>], maps: &[Mapping]) -> Result<Compiled, Error> {
     let mut order: Vec<&Probe<'_>> = probes.iter().collect();
     order.sort_unstable_by_key(|p| p.addr);
-    let clusters = place::clusters(order.iter().map(|p| (p.addr, p.addr + 5)).collect());
+    let clusters = place::clusters(order.iter().map(|p| (p.addr, p.addr + p.old.len() as u64)).collect());
     let mut taken = maps.to_vec();
     let mut compiled = Compiled {
         areas: Vec::new(),
@@ -61,7 +73,7 @@ pub fn compile(image: &Image, probes: &[Probe<'_>], maps: &[Mapping]) -> Result<
         let bound = page_up(image.len() as u64) + mine.len() as u64 * BOUND;
         let addr = place::near(&taken, start, end, bound)?;
         let mut bytes = image.at(addr).map_err(|e| Error::Image(e.to_string()))?;
-        bytes.resize(page_up(bytes.len() as u64) as usize, 0xcc);
+        fill(&mut bytes, PAGE);
         for probe in mine {
             match emit(image, addr, &mut bytes, probe) {
                 Ok(site) => {
@@ -71,8 +83,8 @@ pub fn compile(image: &Image, probes: &[Probe<'_>], maps: &[Mapping]) -> Result<
                 Err(why) => compiled.refused.extend(probe.sites.iter().map(|&site| (site, why.clone()))),
             }
         }
-        let len = page_up(bytes.len() as u64);
-        bytes.resize(len as usize, 0xcc);
+        fill(&mut bytes, PAGE);
+        let len = bytes.len() as u64;
         taken.push(Mapping {
             start: addr,
             end: addr + len,
@@ -87,8 +99,8 @@ pub fn compile(image: &Image, probes: &[Probe<'_>], maps: &[Mapping]) -> Result<
         offset += len;
     }
     if !compiled.sites.is_empty() {
-        Plan::<x86_64::X86_64>::new(&compiled.sites)
-            .and_then(Plan::trappable)
+        Plan::<Isa>::new(&compiled.sites)
+            .and_then(|plan| plan.suits(arch::kind(&compiled.sites)))
             .map_err(|e| Error::Damaged(format!("the analysis made no valid plan ({e}); please report this")))?;
     }
     Ok(compiled)
@@ -97,13 +109,20 @@ pub fn compile(image: &Image, probes: &[Probe<'_>], maps: &[Mapping]) -> Result<
 fn emit(image: &Image, area: u64, bytes: &mut Vec<u8>, probe: &Probe<'_>) -> Result<Site, String> {
     let at = area + bytes.len() as u64;
     let made = trampoline::emit(image, area, at, &probe.sites, probe.kind, probe.relocate)?;
-    let jump = x86_64::jmp(probe.addr, at).map_err(|e| e.to_string())?;
-    let mut site = Site::single(probe.addr, &probe.old, &jump).ok_or("five bytes make a site")?;
-    site.inner = probe.inner;
-    site.copy = made.copy;
-    site.copy_at[..5].copy_from_slice(&made.at);
+    let jump = (probe.jump)(at)?;
+    let mut site = Site::single(probe.addr, &probe.old, &jump.bytes).ok_or("the jump has another length")?;
+    (site.inner, site.new_inner) = (probe.inner, jump.inner);
+    (site.copy, site.copy_at) = (made.copy, made.at);
     bytes.extend_from_slice(&made.bytes);
     // The next trampoline begins on a 16-byte boundary, as decoders like it.
-    bytes.resize(bytes.len().next_multiple_of(16), 0xcc);
+    fill(bytes, 16);
     Ok(site)
+}
+
+const PAGE: usize = textpoke_trace::layout::PAGE;
+
+/// Fills up to a multiple of `unit` with traps: nobody gets there.
+pub(crate) fn fill(bytes: &mut Vec<u8>, unit: usize) {
+    let missing = bytes.len().next_multiple_of(unit) - bytes.len();
+    bytes.extend(Isa::TRAP.iter().cycle().take(missing));
 }

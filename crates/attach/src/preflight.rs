@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{self, Read};
 
+use crate::arch;
+pub use crate::arch::features;
 use crate::error::Error;
 use crate::proc;
 
@@ -57,31 +59,11 @@ pub fn program(pid: i32) -> Result<(), Error> {
         Err(_) => return Err(Error::Gone(pid)),
         Ok(()) => {}
     }
-    const X86_64: u16 = 62;
     match (head[4], u16::from_le_bytes([head[18], head[19]])) {
         _ if head[..4] != *b"\x7fELF" => Err(Error::Foreign(pid, "non-ELF")),
         (1, _) => Err(Error::Foreign(pid, "32-bit")),
-        (2, X86_64) => Ok(()),
+        (2, machine) if machine == arch::MACHINE.0 => Ok(()),
         _ => Err(Error::Foreign(pid, "foreign-architecture")),
-    }
-}
-
-/// Whether CPU and kernel give the process what the probe needs: it finds a thread's ring by the FS and GS bases
-/// (`RDFSBASE`, `RDGSBASE`), and the copy of a displaced call pushes a return address that no shadow stack would know.
-pub fn features(pid: i32) -> Result<(), Error> {
-    if proc::status(pid).is_ok_and(|s| s.shadow_stack) {
-        return Err(Error::Unsupported(
-            "the program runs with a shadow stack (CET); start it with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off",
-        ));
-    }
-    const HWCAP2_FSGSBASE: u64 = 1 << 1;
-    match proc::auxv(pid, libc::AT_HWCAP2) {
-        Ok(Some(caps)) if caps & HWCAP2_FSGSBASE != 0 => Ok(()),
-        Ok(_) => {
-            Err(Error::Unsupported("RDGSBASE is not enabled for programs (Linux 5.9 or later on a CPU with FSGSBASE)"))
-        }
-        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Err(Error::Denied(pid)),
-        Err(_) => Err(Error::Gone(pid)),
     }
 }
 

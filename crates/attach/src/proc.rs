@@ -107,6 +107,49 @@ pub enum Whereabouts {
     },
 }
 
+/// A thread that slept in a system call: what is seen of the call without stopping it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sleeper {
+    /// Number of the system call.
+    pub call: i64,
+    /// Its arguments.
+    pub args: [u64; 6],
+    /// Stack pointer in user space.
+    pub sp: u64,
+    /// Where it will go on in user space.
+    pub pc: u64,
+    /// How often it has gone to sleep in its life.
+    pub sleeps: u64,
+}
+
+/// What a thread sleeps in at this moment; `None` unless it sleeps in a system call.
+pub fn sleeper(pid: i32, tid: i32) -> Option<Sleeper> {
+    let read = |what| fs::read_to_string(format!("/proc/{pid}/task/{tid}/{what}"));
+    let sleeps = || parse_sleeps(&read("status").ok()?);
+    // The number last: if it was the same before, nothing was between.
+    let before = sleeps()?;
+    let sleeper = parse_sleeper(&read("syscall").ok()?, before)?;
+    (sleeps()? == before).then_some(sleeper)
+}
+
+/// How often a thread has gone to sleep.
+pub fn sleeps(pid: i32, tid: i32) -> Option<u64> {
+    parse_sleeps(&fs::read_to_string(format!("/proc/{pid}/task/{tid}/status")).ok()?)
+}
+
+fn parse_sleeps(status: &str) -> Option<u64> {
+    status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?.trim().parse().ok()
+}
+
+fn parse_sleeper(syscall: &str, sleeps: u64) -> Option<Sleeper> {
+    let Some(Whereabouts::Asleep { call: call @ 0.., sp, pc }) = parse_syscall(syscall) else { return None };
+    let mut args = [0; 6];
+    for (arg, word) in args.iter_mut().zip(syscall.split_whitespace().skip(1)) {
+        *arg = u64::from_str_radix(word.strip_prefix("0x")?, 16).ok()?;
+    }
+    Some(Sleeper { call, args, sp, pc, sleeps })
+}
+
 /// Parses the text of a `syscall` file.
 pub fn parse_syscall(text: &str) -> Option<Whereabouts> {
     let text = text.trim();
@@ -216,6 +259,14 @@ mod tests {
             Some(Whereabouts::Asleep { call: -1, sp: 0x7ffc10, pc: 0x7f00e9 })
         );
         assert_eq!(parse_syscall(""), None);
+        let sleeper = parse_sleeper("232 0x3 0x7ffd 0x20 0xffffffff 0x0 0x9 0x7ffc10 0x7f00e9\n", 5).unwrap();
+        assert_eq!((sleeper.call, sleeper.args), (232, [3, 0x7ffd, 0x20, 0xffff_ffff, 0, 9]));
+        assert_eq!((sleeper.sp, sleeper.pc, sleeper.sleeps), (0x7ffc10, 0x7f00e9, 5));
+        assert_eq!(parse_sleeper("-1 0x7ffc10 0x7f00e9", 5), None);
+        assert_eq!(
+            parse_sleeps("Name:\tx\nvoluntary_ctxt_switches:\t150\nnonvoluntary_ctxt_switches:\t545\n"),
+            Some(150)
+        );
     }
 
     #[test]

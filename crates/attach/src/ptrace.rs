@@ -3,8 +3,7 @@
 use std::io;
 use std::mem;
 
-/// The general registers of a tracee.
-pub use libc::user_regs_struct as Regs;
+pub use crate::arch::regs::{Regs, read as regs, write as set_regs};
 
 /// Options that a keeper seizes with: no child of the target gets away unseen.
 pub const OPTIONS: i32 = libc::PTRACE_O_TRACECLONE
@@ -13,7 +12,8 @@ pub const OPTIONS: i32 = libc::PTRACE_O_TRACECLONE
     | libc::PTRACE_O_TRACEEXEC
     | libc::PTRACE_O_TRACESYSGOOD;
 
-fn call(request: libc::c_uint, tid: i32, addr: usize, data: usize) -> io::Result<()> {
+/// One request, whose address and data must be what it demands.
+pub(crate) fn call(request: libc::c_uint, tid: i32, addr: usize, data: usize) -> io::Result<()> {
     // SAFETY: the callers below pass the addresses that each request demands; the kernel checks the tracee.
     let done = unsafe { libc::ptrace(request, tid, addr, data) };
     if done == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
@@ -57,27 +57,11 @@ pub fn detach(tid: i32, signal: i32) -> io::Result<()> {
     call(libc::PTRACE_DETACH, tid, 0, signal as usize)
 }
 
-/// The registers of a stopped thread.
-pub fn regs(tid: i32) -> io::Result<Regs> {
-    // SAFETY: all-zero is a valid value of this struct of integers.
-    let mut regs: Regs = unsafe { mem::zeroed() };
-    call(libc::PTRACE_GETREGS, tid, 0, &raw mut regs as usize)?;
-    Ok(regs)
-}
-
-/// Changes the registers of a stopped thread.
-pub fn set_regs(tid: i32, regs: &Regs) -> io::Result<()> {
-    call(libc::PTRACE_SETREGS, tid, 0, std::ptr::from_ref(regs) as usize)
-}
-
-/// The vector registers (and x87) of a stopped thread, in the standard format of XSAVE.
-pub fn vector_registers(tid: i32) -> io::Result<Vec<u8>> {
-    const NT_X86_XSTATE: usize = 0x202;
-    let mut bytes = vec![0u8; 16 << 10];
-    let mut place = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
-    call(libc::PTRACE_GETREGSET, tid, NT_X86_XSTATE, &raw mut place as usize)?;
-    bytes.truncate(place.iov_len);
-    Ok(bytes)
+/// A set of registers of a stopped thread (`NT_*`), at most as long as `room`; its length is the answer.
+pub fn regset(tid: i32, which: usize, room: &mut [u8]) -> io::Result<usize> {
+    let mut place = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
+    call(libc::PTRACE_GETREGSET, tid, which, &raw mut place as usize)?;
+    Ok(place.iov_len)
 }
 
 /// The message of the last event stop: the new thread or process.
@@ -87,14 +71,12 @@ pub fn event_message(tid: i32) -> io::Result<u64> {
     Ok(message)
 }
 
-/// Whether a thread is stopped at this moment because it executed INT3, reported or not yet.
+/// Whether a thread is stopped at this moment because it executed a trap instruction, reported or not yet.
 pub fn stopped_by_trap(tid: i32) -> bool {
-    /// `si_code` of a signal that the kernel raised for an INT3.
-    const SI_KERNEL: i32 = 0x80;
     // SAFETY: all-zero is a valid siginfo.
     let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
     call(libc::PTRACE_GETSIGINFO, tid, 0, &raw mut info as usize).is_ok()
-        && (info.si_signo, info.si_code) == (libc::SIGTRAP, SI_KERNEL)
+        && (info.si_signo, info.si_code) == (libc::SIGTRAP, crate::arch::TRAP_CODE)
 }
 
 const PTRACE_GETSIGMASK: libc::c_uint = 0x420a;

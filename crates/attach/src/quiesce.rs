@@ -12,8 +12,9 @@ use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use textpoke_core::Site;
-use textpoke_core::isa::{Isa, X86_64};
+use textpoke_core::isa::Isa;
 
+use crate::arch::{self, frame};
 use crate::error::Error;
 use crate::keeper::{Keeper, bit};
 use crate::proc::{self, Mapping, Whereabouts};
@@ -125,14 +126,14 @@ fn inside(keeper: &mut Keeper, tid: i32, forbidden: &Forbidden<'_>, maps: &[Mapp
         }
         Ok(Whereabouts::Running) => {
             let found = keeper.visit(tid, |keeper, _, regs| {
-                let at = stands_at(tid, regs.rip);
+                let at = stands_at(tid, regs.pc());
                 match forbidden.detour(at) {
                     // The answer to an unanswered trap comes first.
-                    Some(to) if at == regs.rip => regs.rip = to,
+                    Some(to) if at == regs.pc() => regs.set_pc(to),
                     _ if forbidden.contains(at) => return Some(at),
                     _ => {}
                 }
-                saved_inside(keeper, regs.rsp, forbidden, maps)
+                saved_inside(keeper, regs.sp(), forbidden, maps)
             })?;
             Ok(found.flatten())
         }
@@ -149,7 +150,7 @@ fn inside(keeper: &mut Keeper, tid: i32, forbidden: &Forbidden<'_>, maps: &[Mapp
 /// it. A thread that is trapped on a head again and again is not inside.
 fn stands_at(tid: i32, pc: u64) -> u64 {
     let trapped = trap_pending(tid) || ptrace::stopped_by_trap(tid);
-    if trapped { pc.wrapping_sub(X86_64::TRAP_PC_ADVANCE) } else { pc }
+    if trapped { pc.wrapping_sub(arch::Isa::TRAP_PC_ADVANCE) } else { pc }
 }
 
 fn trap_pending(tid: i32) -> bool {
@@ -185,14 +186,10 @@ fn saved_inside(keeper: &Keeper, sp: u64, forbidden: &Forbidden<'_>, maps: &[Map
         seen.push(stack.start);
         let found = search(keeper, sp & !7, stack.end, |place, word, bytes| {
             let concerns = low <= word && word < high && forbidden.contains(word);
-            if concerns && (forbidden.anywhere(word) || is_saved_pc(keeper, place)) {
+            if concerns && (forbidden.anywhere(word) || frame::is_saved_pc(keeper.memory(), place)) {
                 return true;
             }
-            if Some(word) == restorer
-                && let Some(sp) = bytes.get(SP_IN_FRAME..SP_IN_FRAME + 8)
-            {
-                next.push(u64::from_le_bytes(sp.try_into().unwrap_or_default()));
-            }
+            next.extend(frame::saved_stack(bytes, restorer));
             false
         });
         if found.is_some() {
@@ -209,11 +206,11 @@ const MOST_STACKS: usize = 8;
 fn search(keeper: &Keeper, from: u64, end: u64, mut is_it: impl FnMut(u64, u64, &[u8]) -> bool) -> Option<u64> {
     const CHUNK: usize = 64 << 10;
     let end = end.min(from.saturating_add(STACK_LIMIT));
-    let mut chunk = vec![0; CHUNK + FRAME];
+    let mut chunk = vec![0; CHUNK + frame::SEEN];
     let mut at = from;
     while at < end {
         // With so much of what follows that a frame which begins in this chunk can be seen whole.
-        let len = (CHUNK + FRAME).min((end - at) as usize);
+        let len = (CHUNK + frame::SEEN).min((end - at) as usize);
         // A page that cannot be read was never written either.
         if keeper.memory().read_exact_at(&mut chunk[..len], at).is_err() {
             return None;
@@ -229,32 +226,6 @@ fn search(keeper: &Keeper, from: u64, end: u64, mut is_it: impl FnMut(u64, u64, 
         at += CHUNK as u64;
     }
     None
-}
-
-/// Bytes of a signal frame up to the saved PC: return address, then `ucontext`: flags, link, stack (3 words), and 16
-/// registers before RIP, of which RSP is the last.
-const PC_IN_FRAME: usize = 8 + 8 + 8 + 24 + 16 * 8;
-const SP_IN_FRAME: usize = PC_IN_FRAME - 8;
-const FRAME: usize = PC_IN_FRAME + 8;
-
-/// Whether the word at `place` stands where a signal frame has the PC: a frame begins with the address of the code that
-/// handlers return to, which makes the system call `rt_sigreturn` and nothing else (Linux `struct rt_sigframe`; unwinders
-/// know signal frames by the same bytes).
-fn is_saved_pc(keeper: &Keeper, place: u64) -> bool {
-    const MOV_RAX: &[u8] = &[0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05];
-    const MOV_EAX: &[u8] = &[0xb8, 0x0f, 0, 0, 0, 0x0f, 0x05];
-    let mut word = [0; 8];
-    let Some(frame) = place.checked_sub(PC_IN_FRAME as u64) else { return false };
-    if keeper.memory().read_exact_at(&mut word, frame).is_err() {
-        return false;
-    }
-    let mut code = [0; 13];
-    if keeper.memory().read_exact_at(&mut code, u64::from_le_bytes(word)).is_err() {
-        return false;
-    }
-    // Behind an ENDBR64 in some libraries.
-    let code = code.strip_prefix(&[0xf3, 0x0f, 0x1e, 0xfa]).unwrap_or(&code);
-    code.starts_with(MOV_RAX) || code.starts_with(MOV_EAX)
 }
 
 /// Waits until no thread has a trap of ours pending or is on its way into one.

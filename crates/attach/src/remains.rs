@@ -7,9 +7,9 @@ use textpoke_core::Site;
 use textpoke_core::journal::{Header, MAGIC};
 use textpoke_trace::control::{self, Control};
 use textpoke_trace::layout::{JOURNAL_BYTES, PAGE};
-use textpoke_trace::local::{GS_WINDOW_END, GS_WINDOW_START};
 use textpoke_trace::params::Params;
 
+use crate::arch;
 use crate::error::Error;
 use crate::image::Image;
 use crate::keeper::Keeper;
@@ -31,7 +31,7 @@ pub struct Remains {
 /// Finds them.
 pub fn find(maps: &[Mapping]) -> Remains {
     let mut remains = Remains::default();
-    let window = GS_WINDOW_START..GS_WINDOW_END;
+    let window = arch::window(maps);
     let unnamed = maps.iter().filter(|m| window.contains(&m.start) && m.inode == 0 && !m.shared);
     remains.private = unnamed.map(|m| (m.start, m.end)).collect();
     for map in maps.iter().filter(|m| m.path.starts_with(MAPPING_NAME)) {

@@ -1,22 +1,27 @@
-//! System calls executed by a stopped thread of the target, through a `syscall` instruction that it has already.
+//! System calls executed by a stopped thread of the target, through a system call instruction that it has already.
 
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use crate::error::Error;
-use crate::keeper::{Keeper, restart};
-use crate::proc::{self, Mapping};
-use crate::ptrace::{self, Event, Regs};
-use crate::way_home::{Steps, WayHome};
+use textpoke_core::isa::Isa as _;
 
-/// `syscall`, as every vdso contains it (its clock functions fall back to the system call).
-const SYSCALL: [u8; 2] = [0x0f, 0x05];
+use crate::arch::regs::Lost;
+use crate::arch::way_home::{Steps, WayHome};
+use crate::arch::{Isa, SYSCALL};
+use crate::error::Error;
+use crate::keeper::Keeper;
+use crate::proc::{self, Mapping, Sleeper};
+use crate::ptrace::{self, Event, Regs};
 
 /// A stopped thread that is borrowed for system calls. [`Remote::give_back`] makes it go on as if nothing had been.
 pub struct Remote {
     tid: i32,
     insn: u64,
     saved: Regs,
+    /// What system calls would lose.
+    lost: Lost,
+    /// What it slept in before it was stopped, if it did.
+    before: Option<Sleeper>,
     mask: u64,
     /// How it goes on when this process is killed. A process of our own has none: it dies with us.
     way_home: Option<WayHome>,
@@ -24,13 +29,13 @@ pub struct Remote {
     group_stop: bool,
 }
 
-/// Where a `syscall` instruction stands in the process.
+/// Where a system call instruction stands in the process.
 pub fn syscall_insn(keeper: &Keeper) -> Result<u64, Error> {
     let maps = proc::maps(keeper.pid()).map_err(|_| Error::Gone(keeper.pid()))?;
     let vdso = maps.iter().find(|m| m.path == "[vdso]").ok_or(Error::Unsupported("the process has no vdso"))?;
     let mut text = vec![0; (vdso.end - vdso.start) as usize];
     keeper.memory().read_exact_at(&mut text, vdso.start).map_err(|e| Error::Io("reading the target's vdso", e))?;
-    let at = text.windows(2).position(|w| w == SYSCALL);
+    let at = (0..text.len()).step_by(Isa::ALIGN as usize).find(|&i| text[i..].starts_with(SYSCALL));
     at.map(|i| vdso.start + i as u64).ok_or(Error::Unsupported("its vdso has no system call instruction"))
 }
 
@@ -39,8 +44,13 @@ impl Remote {
     /// meanwhile; [`Remote::is_safe`] tells whether the thread's stack has room for them.
     pub fn borrow(keeper: &Keeper, tid: i32, insn: u64, steps: Option<Steps>, maps: &[Mapping]) -> Result<Self, Error> {
         let saved = ptrace::regs(tid).map_err(lost)?;
+        let kept = Lost::take(tid).map_err(Error::Unsupported)?;
         let mask = ptrace::signal_mask(tid).map_err(lost)?;
-        let home = restarted(keeper, tid, &saved);
+        let before = keeper.sleeper(tid).copied();
+        let home = restarted(keeper, tid, &saved, before.as_ref());
+        // Where the thread's own call is to be made again, no other may be made: the kernel would take the one for the
+        // other (`restart_syscall`).
+        let steps = steps.filter(|steps| steps.call != saved.pc());
         let way_home = steps.and_then(|steps| WayHome::lay(keeper, tid, steps, maps, &home, mask));
         if let Some(way) = &way_home {
             // First the way, then the mask: whoever is let go of in between gets home with its own mask.
@@ -48,7 +58,7 @@ impl Remote {
         }
         ptrace::set_signal_mask(tid, u64::MAX).map_err(lost)?;
         let insn = way_home.as_ref().map_or(insn, WayHome::insn);
-        Ok(Self { tid, insn, saved, mask, way_home, group_stop: false })
+        Ok(Self { tid, insn, saved, lost: kept, before, mask, way_home, group_stop: false })
     }
 
     /// Takes a stopped process of our own into service. It dies with this process from now on.
@@ -56,7 +66,8 @@ impl Remote {
         ptrace::set_options(tid, ptrace::OPTIONS_OF_OURS).map_err(lost)?;
         let saved = ptrace::regs(tid).map_err(lost)?;
         ptrace::set_signal_mask(tid, u64::MAX).map_err(lost)?;
-        Ok(Self { tid, insn, saved, mask: u64::MAX, way_home: None, group_stop: false })
+        let kept = Lost::take(tid).map_err(Error::Unsupported)?;
+        Ok(Self { tid, insn, saved, lost: kept, before: None, mask: u64::MAX, way_home: None, group_stop: false })
     }
 
     /// Who was borrowed.
@@ -77,38 +88,38 @@ impl Remote {
         args: [u64; 6],
         on_child: impl FnMut(i32),
     ) -> Result<i64, Error> {
-        let stack = self.way_home.as_ref().map_or(self.saved.rsp, |way| way.home);
-        self.call_on(keeper, stack, number, args, on_child)
+        let mut regs = self.saved;
+        if let Some(way) = &self.way_home {
+            way.call_home(&mut regs);
+        }
+        self.call_from(keeper, regs, number, args, on_child)
     }
 
-    fn call_on(
+    fn call_from(
         &mut self,
         keeper: &mut Keeper,
-        stack: u64,
+        mut regs: Regs,
         number: i64,
         args: [u64; 6],
         mut on_child: impl FnMut(i32),
     ) -> Result<i64, Error> {
         loop {
-            let mut regs = self.saved;
-            regs.rip = self.insn;
-            regs.rsp = stack;
-            regs.rax = number as u64;
-            [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9] = args;
-            let answer = self.run_to_call(keeper, regs, &mut on_child)?.rax as i64;
+            regs.set_pc(self.insn);
+            regs.set_call(number, args);
+            let after = self.run_to_call(keeper, regs, &mut on_child)?;
             // A stop signal came in between: as if the call had not been made.
-            if !matches!(answer, RESTARTSYS | RESTARTNOINTR | RESTARTNOHAND | RESTART_RESTARTBLOCK | EINTR) {
-                return Ok(answer);
+            if !after.was_interrupted() {
+                return Ok(after.answer());
             }
         }
     }
 
-    /// Runs code of ours that ends with a harmless system call, with these values in RDI, RSI and RDX; the answer is R8.
+    /// Runs code of ours that ends with a harmless system call, with these arguments of a function; the answer is what
+    /// [`Regs::result`] tells.
     pub fn execute(&mut self, keeper: &mut Keeper, at: u64, args: [u64; 3]) -> Result<u64, Error> {
         let mut regs = self.saved;
-        regs.rip = at;
-        [regs.rdi, regs.rsi, regs.rdx] = args;
-        Ok(self.run_to_call(keeper, regs, &mut |_| {})?.r8)
+        regs.begin(at, args);
+        Ok(self.run_to_call(keeper, regs, &mut |_| {})?.result())
     }
 
     /// Lets the thread run from these registers through the first system call that it comes to.
@@ -119,7 +130,7 @@ impl Remote {
         on_child: &mut dyn FnMut(i32),
     ) -> Result<Regs, Error> {
         // Not inside a system call, so that the kernel has nothing to restart.
-        regs.orig_rax = u64::MAX;
+        regs.outside_calls();
         ptrace::set_regs(self.tid, &regs).map_err(lost)?;
         let mut entered = false;
         let mut signal = 0;
@@ -165,7 +176,9 @@ impl Remote {
             Some(way) => {
                 let flags = flags | libc::CLONE_PARENT_SETTID;
                 let args = [flags as u64, way.child, way.child_number(), 0, 0, 0];
-                self.call_on(keeper, way.wait, libc::SYS_clone, args, |tid| child = tid)?
+                let mut regs = self.saved;
+                way.call_wait(&mut regs);
+                self.call_from(keeper, regs, libc::SYS_clone, args, |tid| child = tid)?
             }
             None => self.call_raw(keeper, libc::SYS_clone, [flags as u64, 0, 0, 0, 0, 0], |tid| child = tid)?,
         };
@@ -210,8 +223,12 @@ impl Remote {
                 Event::Child(_) | Event::Syscall => {}
             }
         }
-        let eintr = self.saved.rax as i64 == EINTR && self.saved.orig_rax as i64 >= 0;
-        let regs = if eintr { restarted(keeper, self.tid, &self.saved) } else { self.saved };
+        let before = self.before.as_ref();
+        let regs = match self.saved.after_eintr(before) {
+            Some(_) => restarted(keeper, self.tid, &self.saved, before),
+            None => self.saved,
+        };
+        self.lost.put_back(self.tid).map_err(lost)?;
         ptrace::set_signal_mask(self.tid, self.mask).map_err(lost)?;
         ptrace::set_regs(self.tid, &regs).map_err(lost)?;
         if let Some(way) = &self.way_home {
@@ -223,11 +240,10 @@ impl Remote {
     /// Makes the thread begin at `entry` with this stack and argument, released from us.
     pub fn start_at(self, keeper: &mut Keeper, entry: u64, stack: u64, argument: u64) -> Result<(), Error> {
         let mut regs = self.saved;
-        regs.rip = entry;
-        regs.rsp = stack;
-        regs.rdi = argument;
-        regs.rbp = 0;
-        regs.orig_rax = u64::MAX;
+        regs.begin(entry, [argument, 0, 0]);
+        regs.set_sp(stack);
+        regs.no_caller();
+        regs.outside_calls();
         ptrace::set_regs(self.tid, &regs).map_err(lost)?;
         ptrace::detach(self.tid, 0).map_err(lost)?;
         keeper.forget(self.tid);
@@ -246,28 +262,12 @@ impl Remote {
     }
 }
 
-// What a system call answers inside the kernel when a stop interrupted it (include/linux/errno.h).
-const RESTARTSYS: i64 = -512;
-const RESTARTNOINTR: i64 = -513;
-const RESTARTNOHAND: i64 = -514;
-const RESTART_RESTARTBLOCK: i64 = -516;
-const EINTR: i64 = -(libc::EINTR as i64);
-
 /// The registers with which a thread goes on that was stopped with these: a system call that was interrupted is started
 /// again, as the kernel does when no handler runs.
-fn restarted(keeper: &Keeper, tid: i32, saved: &Regs) -> Regs {
-    let mut regs = *saved;
-    let call = saved.orig_rax;
-    if (call as i64) < 0 {
-        return regs;
-    }
-    match saved.rax as i64 {
-        RESTARTSYS | RESTARTNOINTR | RESTARTNOHAND => restart(&mut regs, call),
-        RESTART_RESTARTBLOCK => restart(&mut regs, libc::SYS_restart_syscall as u64),
-        EINTR if call as i64 != libc::SYS_close && !keeper.handler_is_due(tid) => restart(&mut regs, call),
-        _ => {}
-    }
-    regs.orig_rax = u64::MAX;
+fn restarted(keeper: &Keeper, tid: i32, saved: &Regs, before: Option<&Sleeper>) -> Regs {
+    let after_eintr = || saved.after_eintr(before).filter(|_| !keeper.handler_is_due(tid));
+    let mut regs = saved.restarted().or_else(after_eintr).unwrap_or(*saved);
+    regs.outside_calls();
     regs
 }
 

@@ -7,10 +7,11 @@
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-use textpoke_core::isa::{Isa, X86_64};
-use textpoke_core::{Cause, Direction, Kind, Machine, Run, Site, Step, Unit, Verdict, drive};
+use textpoke_core::isa::Isa as _;
+use textpoke_core::{Cause, Direction, Machine, Run, Site, Step, Unit, Verdict, drive};
 use textpoke_trace::Layout;
 
+use crate::arch::{self, Isa};
 use crate::error::Error;
 use crate::image::Image;
 use crate::inject::{Embryo, borrow_thread, unmap};
@@ -77,7 +78,7 @@ pub fn repair(pid: i32, agent: &[u8]) -> Result<Repaired, Error> {
         // thread may have a trap pending (docs/protocols/undo.md).
         if !sites.is_empty() {
             let verdict = drive(
-                Run::repair(Kind::Displace),
+                Run::repair(arch::kind_of_repair(&sites)),
                 &mut FromOutside { keeper, embryo: &mut embryo, sites: &sites, windows: &windows },
             );
             if verdict != Verdict::Performed(Direction::Remove) {
@@ -113,6 +114,12 @@ fn end_sidecars(pid: i32, users: &[Busy]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether byte `i` of a site is one of a trap instruction that stands there now, where an old instruction begins.
+fn trapped(site: &Site, i: usize, now: &[u8]) -> bool {
+    let at = (0..=i).rev().find(|&at| site.begins_at(at)).unwrap_or(0);
+    now.get(at..at + Isa::TRAP.len()).is_some_and(|bytes| bytes == Isa::TRAP) && i < at + Isa::TRAP.len()
+}
+
 /// The sites that do not have their old bytes. Refuses when a byte is neither old nor new nor a trap.
 fn damaged(keeper: &Keeper, all: &[Site]) -> Result<Vec<Site>, Error> {
     let mut damaged = Vec::new();
@@ -121,7 +128,7 @@ fn damaged(keeper: &Keeper, all: &[Site]) -> Result<Vec<Site>, Error> {
         let now = &mut now[..site.len()];
         keeper.memory().read_exact_at(now, site.addr).map_err(|e| Error::Io("reading the target's text", e))?;
         let (old, new) = (site.before(Direction::Install), site.after(Direction::Install));
-        let known = |i: usize| now[i] == old[i] || now[i] == new[i] || (site.begins_at(i) && now[i] == X86_64::TRAP[0]);
+        let known = |i: usize| now[i] == old[i] || now[i] == new[i] || trapped(site, i, now);
         if !(0..site.len()).all(known) {
             return Err(Error::Damaged(format!(
                 "the code at {:#x} was changed by somebody else; nothing was repaired",
@@ -187,13 +194,12 @@ impl Machine for FromOutside<'_> {
             }
             Step::Store { phase, unit: Unit::Byte } => {
                 for site in self.sites {
-                    for write in site.writes::<X86_64>(phase, Direction::Remove) {
-                        for (i, byte) in write.bytes().iter().enumerate() {
-                            let at = site.addr + u64::from(write.offset) + i as u64;
-                            self.keeper
-                                .memory()
-                                .write_all_at(&[*byte], at)
-                                .map_err(|e| Cause::Os(e.raw_os_error().unwrap_or(0)))?;
+                    for write in site.writes::<Isa>(phase, Direction::Remove) {
+                        let at = site.addr + u64::from(write.offset);
+                        // A trap instruction of several bytes has no halves; nobody runs meanwhile where that matters.
+                        for (at, piece) in (at..).step_by(Isa::TRAP.len()).zip(write.bytes().chunks(Isa::TRAP.len())) {
+                            let written = self.keeper.memory().write_all_at(piece, at);
+                            written.map_err(|e| Cause::Os(e.raw_os_error().unwrap_or(0)))?;
                         }
                     }
                     self.keeper.pump().map_err(|_| Cause::TimedOut)?;
@@ -213,9 +219,12 @@ impl Machine for FromOutside<'_> {
                 self.keeper.set_table(None);
                 Ok(())
             }
+            Step::Park => self.keeper.park().map_err(|_| Cause::TimedOut),
+            Step::Unpark => {
+                self.keeper.unpark();
+                Ok(())
+            }
             Step::Store { .. }
-            | Step::Park
-            | Step::Unpark
             | Step::Record
             | Step::Announce { .. }
             | Step::Withdraw

@@ -8,6 +8,7 @@ use textpoke_core::{Cause, Direction, Kind, Reason, Site, Verdict};
 use textpoke_trace::control::{ToSidecar, ToTracer};
 use textpoke_trace::{Layout, local};
 
+use crate::arch;
 use crate::error::Error;
 use crate::image::Image;
 use crate::inject::{self, Area, Embryo, Regions, borrow_thread, recapture};
@@ -43,6 +44,8 @@ pub struct Session {
     sidecar: i32,
     regions: Regions,
     sites: Vec<Site>,
+    /// The protocol by which they are patched.
+    kind: Kind,
     refused: Vec<(u32, String)>,
     rings: Rings,
     /// Executable contents of the patched files as they were.
@@ -184,6 +187,7 @@ impl Session {
             pid: keeper.pid(),
             sidecar,
             regions,
+            kind: arch::kind(&sites),
             sites,
             refused: Vec::new(),
             rings,
@@ -215,7 +219,7 @@ impl Session {
         let len = page_up(image.len() as u64);
         let addr = place::near(&maps, sites[0].addr, sites[0].end(), len)?;
         let mut bytes = image.at(addr).map_err(|e| Error::Image(e.to_string()))?;
-        bytes.resize(len as usize, 0xcc);
+        plan::fill(&mut bytes, textpoke_trace::layout::PAGE);
         let areas = [(Area { addr, len, offset: 0 }, bytes)];
         let (session, _) = Self::settle(keeper, false, image, &areas, sites.to_vec(), layout, &maps)?;
         session.rings.shared().control().of_keys.store(1, Relaxed);
@@ -229,7 +233,7 @@ impl Session {
 
     /// Changes the sites of keys. From then on the sidecar does not put them back should we be killed.
     pub(crate) fn change_keys(&mut self, keeper: &mut Keeper) -> Result<Verdict, Error> {
-        let verdict = self.batch(keeper, Kind::Breakpoint, Direction::Install)?;
+        let verdict = self.batch(keeper, arch::KIND_OF_KEYS, Direction::Install)?;
         self.rings.shared().control().batch_count.store(0, Relaxed);
         Ok(verdict)
     }
@@ -246,7 +250,7 @@ impl Session {
             if self.sites.is_empty() {
                 return Ok(());
             }
-            match self.batch(keeper, Kind::Displace, Direction::Install)? {
+            match self.batch(keeper, self.kind, Direction::Install)? {
                 Verdict::Performed(Direction::Install) => {
                     if keeper.action_was_reset() {
                         // Only needed should the tracer be killed: no reason to give up.
@@ -340,7 +344,7 @@ impl Session {
         let (stays, verified, traps) = hold(pid, |keeper| {
             keeper.set_changed(&self.sites);
             if !self.sites.is_empty() {
-                let verdict = self.batch(keeper, Kind::Displace, Direction::Remove)?;
+                let verdict = self.batch(keeper, self.kind, Direction::Remove)?;
                 if verdict != Verdict::Performed(Direction::Remove) {
                     return Err(Error::Removal(verdict));
                 }
@@ -385,7 +389,16 @@ impl Session {
                     keeper.turn_table(Direction::from_raw(to).ok_or(Error::SidecarLost)?);
                     self.answer(Ok(()))?;
                 }
+                ToTracer::Park => {
+                    let parked = keeper.park();
+                    self.answer(parked)?;
+                }
+                ToTracer::Unpark => {
+                    keeper.unpark();
+                    self.answer(Ok(()))?;
+                }
                 ToTracer::Finished(verdict) => {
+                    keeper.unpark();
                     keeper.set_table(None);
                     return Verdict::from_words(verdict).ok_or(Error::SidecarLost);
                 }

@@ -17,6 +17,7 @@ use textpoke_trace::params::Params;
 use textpoke_trace::ring::{RingHeader, Slot, state};
 use textpoke_trace::{Layout, table};
 
+use crate::arch;
 use crate::error::Error;
 use crate::inject::{Area, Regions};
 use crate::proc::Mapping;
@@ -141,6 +142,7 @@ impl Shared {
         let layout = &self.layout;
         for (field, value) in [
             (&params.headers, regions.local + local::thread_header(0) as u64),
+            (&params.hash, local::HASH),
             (&params.local, regions.local),
             (&params.control, regions.data),
             (&params.rings, regions.data + layout.headers as u64),
@@ -231,9 +233,10 @@ impl Shared {
 
     /// The opposite.
     pub fn switch_probes_on(&self) {
+        let bytes = arch::headers(self.layout.rings) * size_of::<local::ThreadHeader>();
         for params in self.params() {
             params.enabled.store(1, Relaxed);
-            params.headers_len.store((self.layout.rings * size_of::<local::ThreadHeader>()) as u64, Release);
+            params.headers_len.store(bytes as u64, Release);
         }
     }
 
@@ -276,7 +279,7 @@ impl Shared {
         self.control().report.membarriers.load(Relaxed)
     }
 
-    /// Ticks of the time stamp counter that each step of the last batch took.
+    /// Ticks of the CPU's counter that each step of the last batch took.
     pub fn step_ticks(&self) -> Vec<u64> {
         let report = &self.control().report;
         let count = (report.steps.load(Acquire) as usize).min(MAX_STEPS);

@@ -19,7 +19,7 @@ fn agent() -> &'static [u8] {
     AGENT.get_or_init(|| {
         let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../agent");
         let target = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("agent");
-        std::fs::read(embed::build(env!("CARGO").as_ref(), &source, &target)).unwrap()
+        std::fs::read(embed::build(env!("CARGO").as_ref(), None, &source, &target)).unwrap()
     })
 }
 

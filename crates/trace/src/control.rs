@@ -60,7 +60,7 @@ pub struct Probes {
     pub hint: AtomicU32,
     /// Events lost because there was no free ring.
     pub no_ring: AtomicU64,
-    /// Events lost because the thread uses the GS base itself.
+    /// Events lost because the thread cannot be told apart: it uses the GS base itself (x86-64), or has no thread pointer.
     pub foreign: AtomicU64,
 }
 
@@ -179,6 +179,10 @@ pub enum ToTracer {
     Retire,
     /// The batch turns back: traps are to be resolved in this direction from now on. Answer when that is so.
     Turned(u32),
+    /// Perform the step `Park` and answer.
+    Park,
+    /// Perform the step `Unpark` and answer.
+    Unpark,
     /// The batch is over: a verdict.
     Finished(Words<7>),
     /// The last message made no sense; nothing was done.
@@ -236,6 +240,8 @@ impl ToTracer {
             Self::Finished(verdict) => pack(4, &verdict),
             Self::Refused => pack(5, &[]),
             Self::Turned(dir) => pack(6, &[u64::from(dir)]),
+            Self::Park => pack(7, &[]),
+            Self::Unpark => pack(8, &[]),
         }
     }
 
@@ -248,6 +254,8 @@ impl ToTracer {
             4 => Self::Finished(core::array::from_fn(|i| words[1 + i])),
             5 => Self::Refused,
             6 => Self::Turned(u32::try_from(words[1]).ok()?),
+            7 => Self::Park,
+            8 => Self::Unpark,
             _ => return None,
         })
     }
@@ -283,6 +291,8 @@ mod tests {
             ToTracer::Finished([1, 2, 3, 4, 5, 6, 7]),
             ToTracer::Refused,
             ToTracer::Turned(1),
+            ToTracer::Park,
+            ToTracer::Unpark,
         ] {
             message.write(m.to_words());
             assert_eq!(ToTracer::from_words(message.read()), Some(m));
@@ -291,7 +301,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_no_message() {
-        for code in [0, 7, u64::MAX] {
+        for code in [0, 9, u64::MAX] {
             assert_eq!(ToSidecar::from_words(pack(code, &[])), None);
             assert_eq!(ToTracer::from_words(pack(code, &[])), None);
         }

@@ -11,8 +11,10 @@ use core::sync::atomic::{AtomicU32, AtomicU64};
 pub struct Params {
     /// Address of the first [`ThreadHeader`](crate::local::ThreadHeader).
     pub headers: AtomicU64,
-    /// Bytes of all thread headers. 0 sends every probe to the slow path.
+    /// Bytes of all thread headers, of the hash table a power of two. 0 sends every probe to the slow path.
     pub headers_len: AtomicU64,
+    /// [`HASH`](crate::local::HASH).
+    pub hash: AtomicU64,
     /// Address of [`LocalHeader`](crate::local::LocalHeader).
     pub local: AtomicU64,
     /// Address of [`Control`](crate::Control), the start of DATA.

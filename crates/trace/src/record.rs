@@ -1,6 +1,6 @@
 //! The 16-byte record of one event.
 //!
-//! Word 0 is the time stamp counter, never 0 in a committed record. Word 1 is `(sp >> 3) << 24 | site`: the stack pointer
+//! Word 0 is the time stamp counter (x86-64), the virtual counter (AArch64) or `time` (RISC-V), never 0 in a committed record. Word 1 is `(sp >> 3) << 24 | site`: the stack pointer
 //! as the program sees it at the site, without the three bits that are zero by the ABI and without the topmost 21 bits,
 //! and the index of the site.
 

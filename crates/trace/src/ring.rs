@@ -1,6 +1,6 @@
 //! A ring: one thread of the target writes records, the tracer reads them.
 //!
-//! The writer reserves a slot with one instruction (`xadd` on [`RingHeader::head`]), because a signal handler that is
+//! The writer reserves a slot in one step (`xadd` or its like on [`RingHeader::head`]), because a signal handler that is
 //! traced too may run between any two, gives it back if the ring is full, and commits it by storing word 0 last. Positions count bytes since the ring was
 //! made and never wrap. The reader takes committed slots in order, zeroes word 0 of each and then publishes how far it got.
 

@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use super::{Keeper, Kind, PATIENCE, bit, resume};
+use crate::arch;
 use crate::error::Error;
-use crate::proc;
+use crate::proc::{self, Sleeper};
 use crate::ptrace::{self, Event, Regs};
 
 impl Keeper {
@@ -34,6 +35,7 @@ impl Keeper {
     /// Interrupts a thread and waits until it is stopped; by which event is the answer, `None` when it ended instead.
     fn stop_by(&mut self, tid: i32) -> Result<Option<Event>, Error> {
         let start = Instant::now();
+        self.watch_sleep(tid);
         loop {
             // Any other stop cancels the interrupt (the kernel's `ptrace_stop`), so that each is followed by a new one.
             if ptrace::interrupt(tid).is_err() {
@@ -64,9 +66,9 @@ impl Keeper {
 
     fn look<T>(&mut self, tid: i32, visit: impl FnOnce(&mut Self, i32, &mut Regs) -> T) -> Option<T> {
         let mut regs = ptrace::regs(tid).ok()?;
-        let before = regs.rip;
+        let before = regs.pc();
         let answer = visit(self, tid, &mut regs);
-        if regs.rip != before {
+        if regs.pc() != before {
             let _ = ptrace::set_regs(tid, &regs);
         }
         Some(answer)
@@ -81,24 +83,34 @@ impl Keeper {
     /// A stop that the program must not notice: a few system calls answer EINTR to it although no handler runs. Those are
     /// started again.
     pub fn undisturb(&self, tid: i32) {
-        let Ok(mut regs) = ptrace::regs(tid) else { return };
-        let interrupted = regs.rax as i64 == -i64::from(libc::EINTR);
-        let call = regs.orig_rax as i64;
-        if !interrupted || call < 0 || call == libc::SYS_close || self.handler_is_due(tid) {
+        let again = ptrace::regs(tid).ok().and_then(|regs| regs.after_eintr(self.sleeper(tid)));
+        if let Some(regs) = again
+            && !self.handler_is_due(tid)
+        {
+            let _ = ptrace::set_regs(tid, &regs);
+        }
+    }
+
+    /// Takes note of what a thread sleeps in, before it is stopped.
+    pub(super) fn watch_sleep(&mut self, tid: i32) {
+        if !arch::NEEDS_SLEEPERS {
             return;
         }
-        restart(&mut regs, call as u64);
-        let _ = ptrace::set_regs(tid, &regs);
+        match proc::sleeper(self.pid, tid) {
+            Some(sleeper) => self.sleepers.insert(tid, sleeper),
+            None => self.sleepers.remove(&tid),
+        };
+    }
+
+    /// What a thread that is stopped was woken from, if it is certain: since it was seen to sleep it has gone to sleep
+    /// once, to be stopped.
+    pub fn sleeper(&self, tid: i32) -> Option<&Sleeper> {
+        let sleeper = self.sleepers.get(&tid)?;
+        (proc::sleeps(self.pid, tid)? == sleeper.sleeps + 1).then_some(sleeper)
     }
 
     /// Whether a handler will run in this thread before it goes on.
     pub fn handler_is_due(&self, tid: i32) -> bool {
         proc::status(tid).is_ok_and(|s| (s.sig_pending | s.shared_pending) & !s.sig_blocked & s.sig_caught != 0)
     }
-}
-
-/// Makes a stopped thread execute its system call instruction again, with this number in RAX.
-pub fn restart(regs: &mut Regs, number: u64) {
-    regs.rax = number;
-    regs.rip = regs.rip.wrapping_sub(2);
 }

@@ -3,14 +3,15 @@
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use textpoke_core::isa::{Isa, X86_64};
+use textpoke_core::isa::Isa as _;
 use textpoke_core::trap::{self, Effect, Resolution, Table};
 
 use super::{Keeper, bit, resume};
+use crate::arch::Isa;
 use crate::ptrace::{self, Regs};
 
 impl Keeper {
-    /// A thread executed INT3: help it on as [`trap::resolve`] says, or let the program have its own trap.
+    /// A thread executed a trap instruction: help it on as [`trap::resolve`] says, or let the program have its own trap.
     pub(super) fn on_trap(&mut self, tid: i32) {
         // Somebody may have sent a SIGTRAP to the thread, and the kernel drops the trap's own while that one is pending:
         // the thread is helped on all the same, and gets the signal that it was sent.
@@ -27,63 +28,68 @@ impl Keeper {
         }
     }
 
-    /// Whether the thread is one byte behind a trap byte of ours where no instruction begins: it has executed the trap.
+    fn trap_stands_at(&self, at: u64) -> io::Result<bool> {
+        let mut bytes = [0; Isa::TRAP.len()];
+        self.memory.read_exact_at(&mut bytes, at)?;
+        Ok(bytes == Isa::TRAP)
+    }
+
+    /// Whether the thread is right behind a trap of ours where no instruction begins: it has executed the trap. Where a
+    /// trap leaves the thread at its instruction, nothing is to be found out: it executes the trap again.
     fn stands_behind_trap(&self, tid: i32) -> bool {
+        if Isa::TRAP_PC_ADVANCE == 0 {
+            return false;
+        }
         let Ok(regs) = ptrace::regs(tid) else { return false };
         let Some((sites, _)) = &self.table else { return false };
-        let at = regs.rip.wrapping_sub(X86_64::TRAP_PC_ADVANCE);
+        let at = regs.pc().wrapping_sub(Isa::TRAP_PC_ADVANCE);
         let Some(site) = sites.partition_point(|s| s.addr <= at).checked_sub(1).and_then(|i| sites.get(i)) else {
             return false;
         };
         let offset = at.wrapping_sub(site.addr) as usize;
-        let mut byte = [0];
         offset < site.len()
             && site.begins_at(offset)
-            && !site.begins_at(offset + 1)
-            && self.memory.read_exact_at(&mut byte, at).is_ok()
-            && byte == X86_64::TRAP[..1]
+            && !site.begins_at(offset + Isa::TRAP_PC_ADVANCE as usize)
+            && self.trap_stands_at(at).unwrap_or(false)
     }
 
     /// The registers to go on with; `None` if the trap is not ours.
     fn resolve_trap(&self, tid: i32) -> Option<Regs> {
         let mut regs = ptrace::regs(tid).ok()?;
-        let at = regs.rip.wrapping_sub(X86_64::TRAP_PC_ADVANCE);
+        let at = regs.pc().wrapping_sub(Isa::TRAP_PC_ADVANCE);
         // A trap that is gone is executed again only where we ever put one: `INT 3` has a two-byte form too.
         let behind = self.changed.partition_point(|s| s.addr <= at);
         if behind == 0 || at >= self.changed[behind - 1].end() {
             return None;
         }
-        let mut byte = [0];
-        self.memory.read_exact_at(&mut byte, at).ok()?;
+        let still_there = self.trap_stands_at(at).ok()?;
         let table = self.table.as_ref().map(|(sites, dir)| Table { sites, dir: *dir });
-        let view = trap::Regs { flags: regs.eflags, ..Default::default() };
-        let Resolution::Do(effect) = trap::resolve::<X86_64>(table, at, &view, byte == X86_64::TRAP[..1]) else {
+        let Resolution::Do(effect) = trap::resolve::<Isa>(table, at, &regs.view(), still_there) else {
             return None;
         };
         self.apply(&mut regs, effect).ok()?;
-        // The thread is not inside a system call: no restart logic may touch what we set.
-        regs.orig_rax = u64::MAX;
+        regs.settle();
         Some(regs)
     }
 
     fn apply(&self, regs: &mut Regs, effect: Effect) -> io::Result<()> {
         match effect {
-            Effect::Goto { pc } => regs.rip = pc,
+            Effect::Goto { pc } => regs.set_pc(pc),
             Effect::Call { ret, pc } => {
-                let sp = regs.rsp.wrapping_sub(8);
+                let sp = regs.sp().wrapping_sub(8);
                 self.memory.write_all_at(&ret.to_le_bytes(), sp)?;
-                regs.rsp = sp;
-                regs.rip = pc;
+                regs.set_sp(sp);
+                regs.set_pc(pc);
             }
             Effect::Return { extra } => {
                 let mut word = [0; 8];
-                self.memory.read_exact_at(&mut word, regs.rsp)?;
-                regs.rip = u64::from_le_bytes(word);
-                regs.rsp = regs.rsp.wrapping_add(8 + u64::from(extra));
+                self.memory.read_exact_at(&mut word, regs.sp())?;
+                regs.set_pc(u64::from_le_bytes(word));
+                regs.set_sp(regs.sp().wrapping_add(8 + u64::from(extra)));
             }
             Effect::Set { reg, value, pc } => {
-                *general(regs, reg) = value;
-                regs.rip = pc;
+                *regs.general(reg) = value;
+                regs.set_pc(pc);
             }
         }
         Ok(())
@@ -104,27 +110,5 @@ impl Keeper {
             let _ = ptrace::set_signal_mask(tid, mask | bit(libc::SIGTRAP));
             self.action_reset = true;
         }
-    }
-}
-
-/// A general register by its number in instruction encodings.
-fn general(regs: &mut Regs, number: u8) -> &mut u64 {
-    match number & 15 {
-        0 => &mut regs.rax,
-        1 => &mut regs.rcx,
-        2 => &mut regs.rdx,
-        3 => &mut regs.rbx,
-        4 => &mut regs.rsp,
-        5 => &mut regs.rbp,
-        6 => &mut regs.rsi,
-        7 => &mut regs.rdi,
-        8 => &mut regs.r8,
-        9 => &mut regs.r9,
-        10 => &mut regs.r10,
-        11 => &mut regs.r11,
-        12 => &mut regs.r12,
-        13 => &mut regs.r13,
-        14 => &mut regs.r14,
-        _ => &mut regs.r15,
     }
 }

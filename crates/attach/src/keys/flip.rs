@@ -68,7 +68,7 @@ impl<'a> Way<'a> {
     /// What this processor's maker documents.
     #[must_use]
     pub fn documented(agent: &'a [u8]) -> Self {
-        if textpoke_linux::cpu::vendor().documents_word_store() { Self::Word } else { Self::Traps(agent) }
+        if textpoke_linux::cpu::documents_word_store() { Self::Word } else { Self::Traps(agent) }
     }
 
     fn how(self) -> How {

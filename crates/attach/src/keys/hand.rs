@@ -4,6 +4,7 @@
 //! It lives for one flip and dies with this process, however that ends. That makes it the right holder of the engine's
 //! lock: it has a number in the program's own PID namespace, by which the program's threads see that it is gone.
 
+use crate::arch;
 use crate::error::Error;
 use crate::inject::{Embryo, borrow_thread, peek, poke};
 use crate::keeper::Keeper;
@@ -34,6 +35,9 @@ const STORE_ALL: &[u8] =
     &[0x48, 0x8b, 0x0f, 0x48, 0x8b, 0x57, 0x08, 0x48, 0x89, 0x11, 0x48, 0x83, 0xc7, 0x10, 0x48, 0x39, 0xf7, 0x72, 0xed];
 /// `mov eax, 39; syscall`: getpid, where it is stopped.
 const STOP: &[u8] = &[0xb8, 39, 0, 0, 0, 0x0f, 0x05];
+/// What is said where there is no such code.
+const ELSEWHERE: Error =
+    Error::Unsupported("keys are flipped from outside on x86-64 only; here the program has to flip them itself");
 /// Distance of one piece of code from the next.
 const PIECE: u64 = 32;
 /// Bytes of an entry of a list.
@@ -58,6 +62,9 @@ impl Hand {
     /// # Errors
     /// The process is as before.
     pub fn new(keeper: &mut Keeper, changes: usize) -> Result<Self, Error> {
+        if !arch::KEYS {
+            return Err(ELSEWHERE);
+        }
         // The changes, and behind them what the loops work on.
         let capacity = (2 * changes * PAIR).div_ceil(textpoke_trace::layout::SITE_BYTES).max(1);
         let layout = Layout::new(capacity, 1, textpoke_trace::layout::MIN_RING_BYTES)
@@ -76,6 +83,9 @@ impl Hand {
     /// # Errors
     /// The sidecar is gone again.
     pub fn around(keeper: &mut Keeper, mut embryo: Embryo, code: u64) -> Result<Self, Error> {
+        if !arch::KEYS {
+            return Err(embryo.abandon(keeper, ELSEWHERE));
+        }
         let mut page = Vec::new();
         for piece in [EXCHANGE_IF, EXCHANGE, STORE, EXCHANGE_ALL, STORE_ALL] {
             page.extend_from_slice(piece);

@@ -30,7 +30,7 @@ pub fn agent() -> &'static [u8] {
         let agent = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../agent");
         let target =
             option_env!("CARGO_TARGET_TMPDIR").map_or_else(|| agent.join("target"), |dir| Path::new(dir).join("agent"));
-        std::fs::read(embed::build(&cargo, &agent, &target)).expect("the agent was built")
+        std::fs::read(embed::build(&cargo, None, &agent, &target)).expect("the agent was built")
     })
 }
 
@@ -125,7 +125,7 @@ impl Rig {
 
     /// A trampoline whose copy is `copy`.
     pub fn trampoline(&mut self, site: u32, kind: Kind, copy: &[u8]) -> trampoline::Trampoline {
-        let relocate = |_| Ok(Copy { bytes: copy.to_vec(), at: [0; 5] });
+        let relocate = |_| Ok(Copy { bytes: copy.to_vec(), at: [0; 8] });
         let made = trampoline::emit(&self.image, self.text(), self.next(), &[site], kind, &relocate).unwrap();
         self.put(&made.bytes);
         made
@@ -144,7 +144,7 @@ impl Rig {
         let entry = self.next();
         let back = |place: u64| {
             let bytes = textpoke_core::isa::x86_64::jmp(place, exit).unwrap().to_vec();
-            Ok(Copy { bytes, at: [0; 5] })
+            Ok(Copy { bytes, at: [0; 8] })
         };
         let made = trampoline::emit(&self.image, self.text(), entry, &[site], Kind::Entry, &back).unwrap();
         self.put(&made.bytes);

@@ -188,7 +188,7 @@ extern "C" fn born(birth: *mut libc::c_void) -> libc::c_int {
 }
 
 fn sites(rig: &mut Rig, addr: u64, i: u32) -> [Site; 2] {
-    let mut make = |kind, number, addr: u64, old: [u8; 5], inner, at: [u8; 5], back: bool| {
+    let mut make = |kind, number, addr: u64, old: [u8; 5], inner, at: [u8; 8], back: bool| {
         let relocate = |place: u64| {
             let mut bytes = old.to_vec();
             if back {
@@ -201,12 +201,12 @@ fn sites(rig: &mut Rig, addr: u64, i: u32) -> [Site; 2] {
         rig.put(&made.bytes);
         let mut site = Site::single(addr, &old, &x86_64::jmp(addr, to).unwrap()).unwrap();
         (site.inner, site.copy) = (inner, made.copy);
-        site.copy_at[..5].copy_from_slice(&made.at);
+        site.copy_at = made.at;
         site
     };
     [
-        make(Kind::Entry, 2 * i, addr, HEAD, 0b1_0010, [0, 1, 0, 0, 4], true),
-        make(Kind::Exit, 2 * i + 1, addr + 9, TAIL, 0b1_1110, [0, 1, 2, 3, 4], false),
+        make(Kind::Entry, 2 * i, addr, HEAD, 0b1_0010, [0, 1, 0, 0, 4, 0, 0, 0], true),
+        make(Kind::Exit, 2 * i + 1, addr + 9, TAIL, 0b1_1110, [0, 1, 2, 3, 4, 0, 0, 0], false),
     ]
 }
 

@@ -120,7 +120,7 @@ fn describe(trace: &Trace, each_refused: bool, paint: Paint) -> String {
             "not verified after the trace".to_string()
         },
     );
-    line("clock", &format!("time stamp counter at {:.3} MHz", meta.tsc_hz / 1e6));
+    line("clock", &format!("counter at {:.3} MHz", meta.tsc_hz / 1e6));
     let filters = [
         meta.depth.map(|d| format!("-D {d}")),
         meta.min_ns.map(|t| format!("-t {}", text::duration(t).replace(' ', ""))),

@@ -1,4 +1,4 @@
-//! From ticks of the time stamp counter to nanoseconds since the start of the trace.
+//! From ticks of the CPU's counter to nanoseconds since the start of the trace.
 
 /// Converts ticks to nanoseconds; monotone, so order survives the conversion.
 #[derive(Clone, Copy, Debug)]

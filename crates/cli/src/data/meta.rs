@@ -29,7 +29,7 @@ pub struct Meta {
     /// Time stamp counter at the end; 0 while the trace is being written (or its writer was killed).
     #[serde(default)]
     pub tsc_end: u64,
-    /// Ticks of the time stamp counter per second; greater than 0.
+    /// Ticks of the CPU's counter per second; greater than 0.
     pub tsc_hz: f64,
     /// Traced functions; sites refer to them by index.
     pub functions: Vec<Function>,

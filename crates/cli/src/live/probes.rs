@@ -1,7 +1,7 @@
 //! What to trace: functions of the wanted files, their sites, and what is left out with the reason.
 
-use textpoke_analyze::{ExitEvent, ExitKind, Function, Image, Isa, Kind, Site};
-use textpoke_attach::plan::Probe;
+use textpoke_analyze::{ExitEvent, ExitKind, Function, Image, Kind, Site};
+use textpoke_attach::plan::{Jump, Probe};
 use textpoke_attach::trampoline;
 
 use super::modules::{Module, Unusable};
@@ -38,8 +38,8 @@ impl Selection {
         for module in modules {
             let path = module.path.display().to_string();
             match Image::parse(&module.bytes) {
-                Ok(image) if image.isa() != Isa::X86_64 => {
-                    let reason = format!("code for {}, and recording works on x86_64 only", image.isa());
+                Ok(image) if image.isa().to_string() != std::env::consts::ARCH => {
+                    let reason = format!("code for {} in a program for {}", image.isa(), std::env::consts::ARCH);
                     selection.refused.push(meta::Refused { name: "(all)".into(), file: path, reason });
                 }
                 Ok(image) => {
@@ -97,22 +97,20 @@ impl Selection {
 
     /// The sites as the tracer takes them, handed to `then`, because they borrow from here.
     pub fn with_probes<T>(&self, then: impl FnOnce(&[Probe<'_>]) -> T) -> T {
-        let relocate: Vec<Box<Relocate<'_>>> = self.chosen.iter().map(Chosen::relocator).collect();
+        let made: Vec<(Box<Relocate<'_>>, Box<MakeJump<'_>>)> =
+            self.chosen.iter().map(|chosen| (chosen.relocator(), chosen.jumper())).collect();
         let probes: Vec<Probe<'_>> = self
             .chosen
             .iter()
-            .zip(&relocate)
-            .map(|(chosen, relocate)| {
-                let mut old = [0; 5];
-                old.copy_from_slice(&chosen.site.bytes()[..5]);
-                Probe {
-                    sites: chosen.numbers.clone(),
-                    kind: if chosen.site.red_zone { trampoline::Kind::Exit } else { trampoline::Kind::Entry },
-                    addr: chosen.site.vaddr.wrapping_add(chosen.bias),
-                    old,
-                    inner: chosen.site.inner,
-                    relocate,
-                }
+            .zip(&made)
+            .map(|(chosen, (relocate, jump))| Probe {
+                sites: chosen.numbers.clone(),
+                kind: if chosen.site.red_zone { trampoline::Kind::Exit } else { trampoline::Kind::Entry },
+                addr: chosen.site.vaddr.wrapping_add(chosen.bias),
+                old: chosen.site.bytes()[..chosen.site.patched()].to_vec(),
+                inner: chosen.site.inner,
+                relocate,
+                jump,
             })
             .collect();
         then(&probes)
@@ -136,14 +134,20 @@ impl Selection {
 }
 
 type Relocate<'a> = dyn Fn(u64) -> Result<trampoline::Copy, String> + 'a;
+type MakeJump<'a> = dyn Fn(u64) -> Result<Jump, String> + 'a;
 
 impl Chosen {
     fn relocator(&self) -> Box<Relocate<'_>> {
         Box::new(|dest| {
             let copy = self.site.relocate(self.bias, dest).map_err(|e| e.to_string())?;
-            // Only x86-64 gets here, whose jump has five bytes.
-            let [at @ .., _, _, _] = copy.at;
-            Ok(trampoline::Copy { bytes: copy.bytes, at })
+            Ok(trampoline::Copy { bytes: copy.bytes, at: copy.at })
+        })
+    }
+
+    fn jumper(&self) -> Box<MakeJump<'_>> {
+        Box::new(|to| {
+            let jump = self.site.jump_to(self.bias, to).map_err(|e| e.to_string())?;
+            Ok(Jump { bytes: jump.bytes, inner: jump.new_inner })
         })
     }
 }

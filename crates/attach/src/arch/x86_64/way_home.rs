@@ -12,9 +12,12 @@ use std::arch::x86_64::__cpuid_count;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use super::regs::Regs;
 use crate::keeper::Keeper;
 use crate::proc::Mapping;
-use crate::ptrace::{self, Regs};
+use crate::ptrace;
+
+type Raw = libc::user_regs_struct;
 
 /// Instructions of the program that the way home consists of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,9 +69,9 @@ impl Steps {
 pub struct WayHome {
     steps: Steps,
     /// Stack pointer for system calls: their return leads home.
-    pub home: u64,
+    home: u64,
     /// Stack pointer for `clone`: its return leads to `wait4` and from there home.
-    pub wait: u64,
+    wait: u64,
     /// Stack pointer of the child: its return leads to `exit_group`.
     pub child: u64,
 }
@@ -84,6 +87,7 @@ impl WayHome {
     /// Puts the frames below the stack of a stopped thread, which goes home to `regs` and `mask`. `None` where that is
     /// not certain to be the unused part of a stack.
     pub fn lay(keeper: &Keeper, tid: i32, steps: Steps, maps: &[Mapping], regs: &Regs, mask: u64) -> Option<Self> {
+        let regs = &regs.0;
         let vectors = vectors(tid)?;
         let fp = regs.rsp.checked_sub(RED_ZONE + vectors.len() as u64)? / 64 * 64;
         let [home, wait, child] = [fp - FRAME, fp - 2 * FRAME, fp - 3 * FRAME];
@@ -112,11 +116,22 @@ impl WayHome {
     /// Registers with which the thread goes home at once.
     pub fn go(&self, regs: &Regs) -> Regs {
         let mut regs = *regs;
-        regs.rip = self.steps.sigreturn;
+        regs.set_pc(self.steps.sigreturn);
         // The frame's first word is the return address that has been used up.
-        regs.rsp = self.home + 8;
-        regs.orig_rax = u64::MAX;
+        regs.set_sp(self.home + 8);
+        regs.outside_calls();
         regs
+    }
+
+    /// The registers of a system call that leads home.
+    pub fn call_home(&self, regs: &mut Regs) {
+        regs.set_sp(self.home);
+    }
+
+    /// The registers of a `clone`, whose child ends and whose parent waits for it before it goes home, once the tracer is
+    /// gone. The child's stack is [`WayHome::child`].
+    pub fn call_wait(&self, regs: &mut Regs) {
+        regs.set_sp(self.wait);
     }
 
     /// Makes what lies on the dead part of the stack no signal frames any more: who looks for saved program counters on
@@ -143,7 +158,7 @@ struct Context {
 
 impl Context {
     /// A frame that makes the call with everything blocked, and `next` as the stack pointer afterwards.
-    fn frame(&self, steps: Steps, like: &Regs, next: u64) -> Vec<u8> {
+    fn frame(&self, steps: Steps, like: &Raw, next: u64) -> Vec<u8> {
         let mut regs = *like;
         regs.rax = self.number as u64;
         [regs.rdi, regs.rsi, regs.rdx] = self.args;
@@ -158,7 +173,7 @@ impl Context {
 const RDI: u64 = 48 + 8 * 8;
 
 /// A `struct rt_sigframe` as the kernel makes them (arch/x86/include/uapi/asm/sigcontext.h, ucontext.h).
-fn frame(steps: Steps, regs: &Regs, mask: u64, fp: Option<u64>) -> Vec<u8> {
+fn frame(steps: Steps, regs: &Raw, mask: u64, fp: Option<u64>) -> Vec<u8> {
     /// The state of the vector registers is complete; the stack segment is meant.
     const UC_FP_XSTATE: u64 = 1;
     const UC_SIGCONTEXT_SS: u64 = 2;
@@ -221,7 +236,10 @@ fn vectors(tid: i32) -> Option<Vec<u8>> {
     const MAGIC2: u32 = 0x4650_5845;
     /// AMX's registers are there only for who asked for them.
     const ON_REQUEST: u64 = 3 << 17;
-    let mut bytes = ptrace::vector_registers(tid).ok()?;
+    const NT_X86_XSTATE: usize = 0x202;
+    let mut bytes = vec![0u8; 16 << 10];
+    let len = ptrace::regset(tid, NT_X86_XSTATE, &mut bytes).ok()?;
+    bytes.truncate(len);
     let word = |bytes: &[u8], at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
     let in_use = word(&bytes, 512)?;
     let features = word(&bytes, SOFTWARE)? & !(ON_REQUEST & !in_use);
@@ -247,7 +265,7 @@ fn end_of_component(index: u32) -> usize {
 
 /// Whether `lowest` up to the stack pointer is the unused part of a stack that a thread of a C library was born with. Any
 /// other stack may be smaller than the mapping that it lies in.
-fn is_free_stack(maps: &[Mapping], regs: &Regs, lowest: u64) -> bool {
+fn is_free_stack(maps: &[Mapping], regs: &Raw, lowest: u64) -> bool {
     const RW: i32 = libc::PROT_READ | libc::PROT_WRITE;
     /// Guards are small; what else is inaccessible (the unused part of a heap) is not.
     const GUARD: u64 = 1 << 20;
@@ -273,7 +291,7 @@ mod tests {
 
     const STEPS: Steps = Steps { call: 0x1111, sigreturn: 0x2222 };
 
-    fn regs() -> Regs {
+    fn regs() -> Raw {
         // SAFETY: a struct of integers.
         unsafe { std::mem::zeroed() }
     }
