@@ -154,12 +154,20 @@ impl Draft {
         let said = &self.sets[set];
         let told = |side: usize, truth: &Form| said.told[side].as_ref().map_or(truth.begins, |told| told.begins);
         (site.inner, site.new_inner) = (told(0, old) & !1, told(1, new) & !1);
-        self.elsewhere(&mut site, said, isa, elsewhere)?;
+        self.elsewhere(&mut site, set, [old.begins, new.begins], isa, elsewhere)?;
         let calls = if set == 0 { old.calls } else { 0 };
         Ok(Place { site, old_begins: old.begins, new_begins: new.begins, calls })
     }
 
-    fn elsewhere(&self, site: &mut Site, said: &Elsewhere, isa: IsaId, places: [u64; 2]) -> Result<(), Error> {
+    fn elsewhere(
+        &self,
+        site: &mut Site,
+        set: usize,
+        [old, new]: [u8; 2],
+        isa: IsaId,
+        places: [u64; 2],
+    ) -> Result<(), Error> {
+        let said = &self.sets[set];
         let [copy, stand_in] = defaults(site, isa, places);
         site.stand_in = said.stand_in.map_or(stand_in, |(at, _)| at);
         site.copy = said.copy.as_ref().map_or(copy, |c| c.addr);
@@ -176,10 +184,15 @@ impl Draft {
             None if site.copy != 0 => begins.iter().for_each(|&i| site.copy_at[i] = i as u8),
             None => {}
         }
-        let inside = |addr: u64| addr >= site.addr && addr < site.end();
-        for (addr, at) in said.copy.iter().map(|c| (c.addr, c.at)).chain(said.stand_in) {
-            if inside(addr) {
-                return Err(at.error("this is inside the site"));
+        // It may be the end of the form in its place.
+        let bad = |addr: u64, begins: u8| {
+            addr >= site.addr && addr < site.end() && (addr == site.addr || begins >> (addr - site.addr) & 1 == 0)
+        };
+        let said = said.copy.iter().map(|c| (c.addr, c.at, old, 0)).chain(said.stand_in.map(|(a, at)| (a, at, new, 1)));
+        for (addr, at, begins, which) in said {
+            if bad(addr, begins) {
+                let form = FORMS[set + which];
+                return Err(at.error(format!("this is inside the site, and no instruction of `{form}` begins there")));
             }
         }
         Ok(())

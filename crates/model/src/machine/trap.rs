@@ -110,10 +110,28 @@ impl Machine {
         }
         let late = Effect::Goto { pc: site.copy.wrapping_add(u64::from(site.copy_at[offset])) };
         match offset {
-            0 if self.acts_as(site, effect, site.stand_in, Direction::Install) => (Answer::New, Ok(th.outside())),
-            0 if self.acts_as(site, effect, site.copy, Direction::Remove) => (Answer::Old, Ok(th.outside())),
+            0 if self.acts_as(site, effect, site.stand_in, Direction::Install) => {
+                (Answer::New, Ok(self.goes_on(th, spot, effect, Direction::Install)))
+            }
+            0 if self.acts_as(site, effect, site.copy, Direction::Remove) => {
+                (Answer::Old, Ok(self.goes_on(th, spot, effect, Direction::Remove)))
+            }
             1.. if effect == late => (Answer::Late, Ok(th.outside())),
             _ => (Answer::Wrong, Err(Violation::WrongEffect)),
+        }
+    }
+
+    /// Where a thread goes on that acted as a form: usually elsewhere, but what stands in for a form may also be the end of
+    /// that form in its place.
+    fn goes_on(&self, th: Thread, spot: Spot, effect: Effect, dir: Direction) -> Thread {
+        let site = usize::from(spot.site);
+        let behind =
+            |pc: u64| pc.checked_sub(self.text.addr(site)).filter(|&o| o > 0 && o < self.text.len(site) as u64);
+        match effect {
+            Effect::Goto { pc } if let Some(offset) = behind(pc) => {
+                th.inside(Spot { offset: offset as u8, came: Text::version(th.set(), dir), ..spot })
+            }
+            _ => th.outside(),
         }
     }
 
