@@ -271,7 +271,7 @@ fn sqlite() {
         for &level in levels {
             let mut flags = vec![include.as_str(), "-DSQLITE_THREADSAFE=0", "-DSQLITE_OMIT_LOAD_EXTENSION"];
             flags.extend(level);
-            whole(cross, &files, &flags, &[], &["sqlite3VdbeExec", "sqlite3Parser", "run"]);
+            whole(cross, &files, &flags, &[], &["sqlite3_exec", "sqlite3_step", "sqlite3_prepare_v2"]);
         }
     }
 }
