@@ -124,8 +124,7 @@ pub(crate) fn entry<I: Arch>(
     end: u64,
     room: Room,
 ) -> Result<Site, Reason> {
-    let skip = usize::from(insns.first().is_some_and(I::is_landing_mark));
-    let insns = insns.get(skip..).filter(|i| !i.is_empty()).ok_or(Reason::TooShort)?;
+    let insns = insns.get(I::marks(insns)..).filter(|i| !i.is_empty()).ok_or(Reason::TooShort)?;
     let start = insns[0].ip;
     if I::is_trap(&insns[0]) {
         return Err(Reason::TrapInstruction);

@@ -100,6 +100,11 @@ pub(crate) trait Arch: Sized + 'static {
     /// What indirect branches must land on, so that it stays in front of the site.
     fn is_landing_mark(insn: &Insn<Self::Raw>) -> bool;
 
+    /// How many of the first instructions of a function stay in front of its site.
+    fn marks(insns: &[Insn<Self::Raw>]) -> usize {
+        usize::from(insns.first().is_some_and(Self::is_landing_mark))
+    }
+
     fn is_nop(insn: &Insn<Self::Raw>) -> bool;
 
     /// A breakpoint.

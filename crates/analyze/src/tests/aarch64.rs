@@ -41,6 +41,11 @@ fn a_site_is_one_word_behind_the_landing_mark() {
 }
 
 #[test]
+fn two_marks_stay() {
+    assert_eq!(function(&[BTI_C, PACIASP, PUSH, ONE, RET]).entry.unwrap().vaddr, CODE + 8);
+}
+
+#[test]
 fn what_the_compiler_left_changes_live() {
     for marks in [&[][..], &[BTI_C]] {
         let site = function(&[marks, &[NOP, NOP, PUSH, RET]].concat()).entry.unwrap();

@@ -3,27 +3,33 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// An instruction set that is not this machine's.
+/// Who compiles and runs a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cross {
     Aarch64,
     Riscv64,
+    /// This machine itself, if it is x86-64.
+    Host,
 }
 
 impl Cross {
+    /// Those that need an emulator.
     pub const ALL: [Self; 2] = [Self::Aarch64, Self::Riscv64];
 
     fn compiler(self, language: &str) -> String {
         match self {
             Self::Aarch64 => format!("aarch64-linux-gnu-{language}"),
             Self::Riscv64 => format!("riscv64-linux-gnu-{language}"),
+            Self::Host => language.to_owned(),
         }
     }
 
-    fn emulator(self) -> &'static str {
+    /// The emulator, and where the libraries of programs that need some are.
+    fn emulator(self) -> Option<[&'static str; 2]> {
         match self {
-            Self::Aarch64 => "qemu-aarch64",
-            Self::Riscv64 => "qemu-riscv64",
+            Self::Aarch64 => Some(["qemu-aarch64", "/usr/aarch64-linux-gnu"]),
+            Self::Riscv64 => Some(["qemu-riscv64", "/usr/riscv64-linux-gnu"]),
+            Self::Host => None,
         }
     }
 
@@ -34,21 +40,17 @@ impl Cross {
 
     /// Whether a compiler, `gcc` or `g++`, and the emulator are here; says which is not.
     pub fn has(self, language: &str) -> bool {
-        [self.compiler(language), self.emulator().into()].into_iter().all(|tool| {
+        if self == Self::Host && std::env::consts::ARCH != "x86_64" {
+            return false;
+        }
+        let emulator = self.emulator().map(|[program, _]| program.to_owned());
+        [self.compiler(language)].into_iter().chain(emulator).all(|tool| {
             let found = Command::new(&tool).arg("--version").output().is_ok();
             if !found {
                 eprintln!("skipped: no {tool} here (cargo xtask setup installs it)");
             }
             found
         })
-    }
-
-    /// Where the libraries of programs that need some are.
-    fn libraries(self) -> &'static str {
-        match self {
-            Self::Aarch64 => "/usr/aarch64-linux-gnu",
-            Self::Riscv64 => "/usr/riscv64-linux-gnu",
-        }
     }
 
     /// Compiles sources into a program that needs no library, unless it is to be loaded anywhere (`-pie`).
@@ -64,10 +66,17 @@ impl Cross {
         assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
     }
 
-    /// Runs a program in the emulator; it must succeed. Returns what it said on both channels.
+    /// Runs a program ; it must succeed. Returns what it said on both channels.
     pub fn run(self, program: &Path, arguments: &[&str], environment: &[(&str, String)]) -> (String, String) {
-        let mut command = Command::new(self.emulator());
-        command.args(["-L", self.libraries()]).arg(program).args(arguments).env_remove("COUNTERS");
+        let mut command = match self.emulator() {
+            None => Command::new(program),
+            Some([emulator, libraries]) => {
+                let mut command = Command::new(emulator);
+                command.args(["-L", libraries]).arg(program);
+                command
+            }
+        };
+        command.args(arguments).env_remove("COUNTERS");
         command.envs(environment.iter().map(|(key, value)| (key, value)));
         let done = command.output().expect("the emulator starts");
         let text = |bytes| String::from_utf8(bytes).expect("text");

@@ -145,7 +145,16 @@ impl Word {
 
     /// BTI, PACIASP or PACIBSP: what an indirect branch may land on in a guarded page.
     pub fn is_landing_mark(self) -> bool {
-        self.is(0xffff_ff3f, 0xd503_241f) || self.is(0xffff_ffbf, 0xd503_233f)
+        self.is_bti() || self.signs_return()
+    }
+
+    pub fn is_bti(self) -> bool {
+        self.is(0xffff_ff3f, 0xd503_241f)
+    }
+
+    /// PACIASP or PACIBSP.
+    pub fn signs_return(self) -> bool {
+        self.is(0xffff_ffbf, 0xd503_233f)
     }
 
     /// PACM, or an instruction that signs or checks a return address together with its own address (FEAT_PAuth_LR).

@@ -59,6 +59,15 @@ impl Arch for Aarch64 {
         insn.raw.is_landing_mark()
     }
 
+    /// Behind a BTI, PACIASP stays as well: something may jump there.
+    fn marks(insns: &[Insn<Word>]) -> usize {
+        match insns {
+            [first, second, ..] if first.raw.is_bti() && second.raw.signs_return() => 2,
+            [first, ..] => usize::from(first.raw.is_landing_mark()),
+            [] => 0,
+        }
+    }
+
     fn is_nop(insn: &Insn<Word>) -> bool {
         insn.raw.is_nop()
     }
