@@ -63,9 +63,9 @@ pub fn run() {
     }
 }
 
-/// Tells each tenth, so that whoever listens knows that this is no hang.
+/// Tells often enough that whoever listens knows that this is no hang.
 fn tell(done: u64, of: u64) {
-    if done.is_multiple_of((of / 10).max(1)) {
+    if done.is_multiple_of((of / 10).clamp(1, 1000)) {
         println!("{done} of {of}");
     }
 }

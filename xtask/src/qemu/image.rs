@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use object::{Object, ObjectSymbol, SymbolKind};
+use object::{Object, ObjectSection, ObjectSymbol, SectionIndex, SectionKind, SymbolKind};
 
 use super::Machine;
 use crate::cross::Rust;
@@ -52,12 +52,17 @@ pub fn kernel(workspace: &Workspace, machine: &Machine, verb: &str) -> Result<Co
     Ok(command)
 }
 
+/// Labels of assembly have no kind, but what is executed is in sections for that.
 fn symbols(path: &Path) -> Result<Vec<(u64, String)>, String> {
     let data = std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     let file = object::File::parse(&*data).map_err(|error| format!("{}: {error}", path.display()))?;
-    let functions = file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.is_definition());
-    let mut all: Vec<(u64, String)> =
-        functions.filter_map(|symbol| symbol.name().ok().map(|name| (symbol.address(), short(name)))).collect();
+    let executed = |section: SectionIndex| file.section_by_index(section).is_ok_and(|s| s.kind() == SectionKind::Text);
+    let mut all: Vec<(u64, String)> = file
+        .symbols()
+        .filter(|symbol| symbol.kind() != SymbolKind::Section && symbol.section_index().is_some_and(executed))
+        .filter_map(|symbol| symbol.name().ok().map(|name| (symbol.address(), short(name))))
+        .filter(|(_, name)| !name.is_empty() && !name.starts_with('$'))
+        .collect();
     all.sort();
     all.dedup_by_key(|(addr, _)| *addr);
     Ok(all)
