@@ -6,7 +6,7 @@
 
 use crate::steps::Steps;
 use crate::workspace::Workspace;
-use crate::{fence, graph, licences, nostd, qemu, tools};
+use crate::{fence, graph, isas, licences, nostd, qemu, tools};
 
 /// The profile, as an argument.
 pub const PROFILE: &str = "--profile=ci";
@@ -36,6 +36,7 @@ pub fn run(workspace: &Workspace, full: bool) -> Result<(), String> {
     let adapters = ["--features", "textpoke/log,textpoke/tracing"];
     let tests = [&["test", "--workspace", "--no-fail-fast", PROFILE], &adapters[..]].concat();
     steps.tests("tests", &tests, environment);
+    steps.check("other instruction sets", || isas::run(workspace));
     // Libraries only: the program and the library that users name are both called textpoke, and would overwrite each other.
     steps.cargo(
         "documentation",

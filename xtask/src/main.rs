@@ -6,6 +6,7 @@ mod fence;
 mod graph;
 mod guest;
 mod install;
+mod isas;
 mod licences;
 mod nostd;
 mod qemu;
@@ -32,6 +33,7 @@ cargo xtask COMMAND
                 boots a kernel for arm64 or riscv64 in QEMU with these files in /bin and runs the commands there
   install-c --prefix DIR [--destdir DIR] [--profile NAME]
                 header, static and shared library and pkg-config file for C and C++; builds the profile `release`
+  isas          the engine built for AArch64 and RISC-V, and tested under QEMU, where setup has installed both
   licences      what the dependencies are licensed under, against deny.toml
   mutate        the checker must find a counterexample to each protocol that lacks a step, or has two swapped
   nostd         the no_std crates really link without std and alloc
@@ -68,6 +70,7 @@ fn run(workspace: &Workspace, words: &[&str]) -> Result<(), String> {
         ["graph"] => graph::run(workspace),
         ["guest", words @ ..] => guest::command(workspace, words),
         ["install-c", words @ ..] => install::run(workspace, words),
+        ["isas"] => isas::run(workspace),
         ["licences"] => licences::run(workspace),
         ["mutate"] => tools::mutate(workspace),
         ["nostd"] => nostd::run(workspace),

@@ -2,7 +2,8 @@
  *
  * A branch, a call and a number whose value stands in the code. Reading one costs no load; changing one changes machine
  * code while all threads run. Guarantees and memory layout: docs/keys.md. Linux on x86-64, AArch64 or RISC-V (rv64gc),
- * GCC 11 or Clang 12 and later (GCC 10 on x86-64), C11 or C++17 and later. Link with -ltextpoke (pkg-config: textpoke).
+ * GCC 12 or Clang 14 and later (GCC 10 or Clang 12 on x86-64), C11 or C++17 and later. Link with -ltextpoke (pkg-config:
+ * textpoke).
  *
  *     #include <textpoke.h>
  *     TEXTPOKE_KEY_DEFINE_FALSE(verbose);          // or `static TEXTPOKE_KEY_DEFINE_FALSE(verbose);`

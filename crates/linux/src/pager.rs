@@ -49,22 +49,16 @@ pub(crate) struct Pager {
 }
 
 impl Pager {
+    /// Borrows one of the real-time signals, from the end at which libc and programs do not begin.
     pub fn new() -> Result<Self, Cause> {
         let signal = match BORROWED.load(SeqCst) {
             0 => {
-                // Real-time signals, from the end at which libc and programs do not begin.
                 let free = |sig: &i32| handler::current(*sig).is_ok_and(|action| action.handler == SIG_DFL);
-                (40..=64).rev().find(free).ok_or(Cause::Unsupported)?
+                (40..=64).rev().filter(free).find(|&signal| take(signal)).ok_or(Cause::Unsupported)?
             }
             // Somebody did not answer in time, so that it was kept.
             kept => kept,
         };
-        let mut action = Action::for_traps(on_request, true);
-        // A thread that waits must not run other handlers meanwhile.
-        action.mask = !0;
-        BORROWED.store(signal, SeqCst);
-        // SAFETY: `on_request` is async-signal-safe.
-        unsafe { sys::rt_sigaction(signal, &raw const action, core::ptr::null_mut()) }?;
         Ok(Self { signal, unanswered: false })
     }
 
@@ -111,6 +105,25 @@ impl Pager {
             give_back();
         }
     }
+}
+
+/// Installs the handler for a signal and sends it to the calling thread: not every number that can be handled can be sent,
+/// under emulators.
+fn take(signal: i32) -> bool {
+    let mut action = Action::for_traps(on_request, true);
+    // A thread that waits must not run other handlers meanwhile.
+    action.mask = !0;
+    BORROWED.store(signal, SeqCst);
+    // SAFETY: `on_request` is async-signal-safe.
+    let installed = unsafe { sys::rt_sigaction(signal, &raw const action, core::ptr::null_mut()) };
+    let pid = sys::getpid();
+    // A request with a number that is never used.
+    let sent =
+        installed.and_then(|()| sys::sigqueue_thread(pid, sys::gettid(), signal, &Info::queued(pid, MAGIC << 48)));
+    if sent.is_err() {
+        give_back();
+    }
+    sent.is_ok()
 }
 
 /// A request in flight.
@@ -216,7 +229,7 @@ unsafe extern "C" fn on_request(_: i32, info: *mut Info, context: *mut UContext)
     // Counted before the number is compared: either this load sees that the request was taken back, or whoever takes it
     // back sees this visitor.
     VISITORS.fetch_add(1, SeqCst);
-    if ASKED.load(SeqCst) == number {
+    if number != 0 && ASKED.load(SeqCst) == number {
         if TASK.load(SeqCst) == Task::Wait as u32 {
             park::wait(number, slot);
         } else {

@@ -43,11 +43,12 @@ pub(crate) struct Parked {
     buf: Vec<u8>,
 }
 
-/// Parks everybody else.
-pub(crate) fn park() -> Result<Parked, Cause> {
+/// Parks everybody else; `blocker` is told who cannot be.
+pub(crate) fn park(blocker: &mut Option<i32>) -> Result<Parked, Cause> {
     let pager = Pager::new()?;
     let tasks = Tasks::open()?;
-    if threads::blocker(pager.signal(), BLOCKED)?.is_some() {
+    *blocker = threads::blocker(pager.signal(), BLOCKED)?;
+    if blocker.is_some() {
         pager.release();
         return Err(Cause::Unsupported);
     }

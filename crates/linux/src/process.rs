@@ -54,6 +54,8 @@ pub enum Error {
     HandlerReplaced,
     /// This thread blocks SIGTRAP; a trap would kill the process.
     TrapBlocked(i32),
+    /// This thread blocks all signals that could be used to park it, or blocks the one that is used.
+    ParkBlocked(i32),
     /// The process has a shadow stack, to which an emulated CALL cannot push.
     ShadowStack,
     /// A patch of a function made for the purpose did not work as it should.
@@ -78,6 +80,10 @@ impl fmt::Display for Error {
             Self::TrapBlocked(tid) => {
                 write!(f, "thread {tid} blocks SIGTRAP and would be killed by a trap: unblock SIGTRAP there")
             }
+            Self::ParkBlocked(tid) => write!(
+                f,
+                "thread {tid} blocks the real-time signals by which threads are parked: unblock those from 40 on there"
+            ),
             Self::ShadowStack => f.write_str("a call or return cannot be patched in a process with a shadow stack"),
             Self::SelfTest => f.write_str("the self-test failed: text cannot be patched here, or traps do not arrive"),
             Self::Plan(error) => error.fmt(f),
@@ -168,14 +174,22 @@ struct Engine {
     /// Whether `/proc/self/mem` writes to text; some kernels are configured not to.
     proc_mem: bool,
     unfinished: Option<Unfinished>,
+    /// The thread that the last batch could not park.
+    unparkable: Option<i32>,
 }
 
 struct Shared(UnsafeCell<Engine>);
 // SAFETY: only touched through `Held`, which holds the lock.
 unsafe impl Sync for Shared {}
 
-static ENGINE: Shared =
-    Shared(UnsafeCell::new(Engine { ready: false, traps: false, could_trap: None, proc_mem: false, unfinished: None }));
+static ENGINE: Shared = Shared(UnsafeCell::new(Engine {
+    ready: false,
+    traps: false,
+    could_trap: None,
+    proc_mem: false,
+    unfinished: None,
+    unparkable: None,
+}));
 
 /// The engine, locked: for several steps that nobody may come between. Unlocked when dropped.
 #[doc(hidden)]
@@ -315,6 +329,7 @@ impl Held {
         };
         let syncs = live.syncs();
         let hooks = core::mem::take(live.hooks());
+        self.engine().unparkable = hooks.unparkable;
         if let Verdict::Broken(..) = verdict {
             // The table stays, and handlers in it.
             core::mem::forget(hooks);
@@ -341,6 +356,9 @@ impl Held {
         let sites = Box::leak(Box::from(sites));
         match self.perform(Unfinished { sites, ranges, kind, dir }, dir, None, extras) {
             (Verdict::Performed(_), syncs) => Ok(Report { syncs }),
+            (other @ Verdict::Undone(_), _) => {
+                Err(self.engine().unparkable.map_or(Error::Failed(other), Error::ParkBlocked))
+            }
             (other, _) => Err(Error::Failed(other)),
         }
     }
@@ -373,13 +391,15 @@ fn text_of_ours() -> u64 {
 struct InProcess {
     /// Everybody else, while they are parked.
     parked: Option<Parked>,
+    /// The thread that could not be parked.
+    unparkable: Option<i32>,
     /// Whether nobody can be looking at the tables or sites any more.
     left: bool,
 }
 
 impl Default for InProcess {
     fn default() -> Self {
-        Self { parked: None, left: true }
+        Self { parked: None, unparkable: None, left: true }
     }
 }
 
@@ -392,7 +412,7 @@ impl Hooks for InProcess {
 
     fn park(&mut self) -> Result<(), Cause> {
         if self.parked.is_none() {
-            self.parked = Some(park::park()?);
+            self.parked = Some(park::park(&mut self.unparkable)?);
         }
         Ok(())
     }

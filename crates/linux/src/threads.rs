@@ -20,8 +20,8 @@ pub(crate) struct Tasks {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Emulator {
     None,
-    /// A thread of its own that never executes program code, if there is one: it is the oldest but the first, and blocks
-    /// everything.
+    /// A thread of its own that never executes program code, if there is one: it is the oldest but the first, which is the
+    /// second that the kernel lists (`next_tid` goes by age; numbers begin anew at some time), and blocks everything.
     Of(Option<i32>),
 }
 
@@ -55,13 +55,8 @@ impl Tasks {
         let fd = sys::open(b"/proc/self/task\0", how)?;
         let mut tasks = Self { fd, emulator: Emulator::None };
         if !tasks.shows_us() {
-            let me = sys::getpid();
-            let mut second = None;
-            tasks.each(&mut [0; 4096], |tid| {
-                if tid != me && second.is_none_or(|s| tid < s) {
-                    second = Some(tid)
-                }
-            })?;
+            let (first, mut second) = (sys::getpid(), None);
+            tasks.each(&mut [0; 4096], |tid| second = second.or((tid != first).then_some(tid)))?;
             tasks.emulator = Emulator::Of(second);
         }
         Ok(tasks)
@@ -223,7 +218,8 @@ fn parse(digits: &[u8], radix: u32) -> Option<u64> {
 /// A thread that blocks `signal` and may execute program code, if there is one.
 ///
 /// libc blocks all signals for moments when it creates threads or starts programs, so a thread counts only if it is not
-/// once seen without for `patience` nanoseconds.
+/// once seen without for `patience` nanoseconds. One that is ready to run, or an emulator's, may just not have had a CPU, and
+/// gets ten times as long.
 pub(crate) fn blocker(signal: i32, patience: u64) -> Result<Option<i32>> {
     let tasks = Tasks::open()?;
     let blocks = |tid: &i32| {
@@ -236,6 +232,8 @@ pub(crate) fn blocker(signal: i32, patience: u64) -> Result<Option<i32>> {
     let mut start = None;
     while let Some(&suspect) = suspects.first() {
         let now = sys::now();
+        let ready = !tasks.shows_places() || tasks.status(suspect).is_some_and(|status| status.state == b'R');
+        let patience = if ready { 10 * patience } else { patience };
         if now - *start.get_or_insert(now) >= patience {
             return Ok(Some(suspect));
         }

@@ -1,7 +1,9 @@
 //! A function's patchable entry on instruction sets where a call takes two instructions.
 
+use textpoke_core::isa::Isa;
 use textpoke_core::isa::entry::{Entry as Forms, Pair};
 use textpoke_core::{Direction, Refusal, Site};
+use textpoke_linux::Host;
 
 use crate::{Error, Patcher};
 
@@ -22,11 +24,11 @@ pub struct Entry<I: Forms> {
 }
 
 impl<I: Forms> Entry<I> {
-    /// Takes the entry of `function` over, whose instructions are two NOPs or, behind a landing pad (BTI), which stays,
-    /// two NOPs; or the first of them planted for `tracer` already.
+    /// Takes the entry of `function` over: two NOPs, behind a landing pad (BTI) if there is one, which stays; or the first
+    /// of them planted for `tracer` already.
     ///
     /// # Errors
-    /// [`Error::Refused`] when something else stands there, the tracer is out of reach (±128 MiB on AArch64, ±2 GiB on
+    /// [`Error::Refused`] when something else stands there, the program's instruction set is not `I`, the tracer is out of reach (±128 MiB on AArch64, ±2 GiB on
     /// RISC-V), or the entry is not at a multiple of 4.
     ///
     /// # Safety
@@ -35,12 +37,14 @@ impl<I: Forms> Entry<I> {
     ///    RISC-V.
     /// 3. `tracer` goes on at its own return address (X30 on AArch64, t0 on RISC-V) with every register as it found it, but
     ///    for that register and, on AArch64, X30, which it loads with X9. It stays mapped.
-    /// 4. The program's instruction set is `I`.
     pub unsafe fn from_raw(function: *const (), tracer: *const ()) -> Result<Self, Error> {
         let read = |at: u64| {
             // SAFETY: 1.
             unsafe { (at as *const u8).read_volatile() }
         };
+        if I::NAME != Host::NAME {
+            return Err(Error::Refused(function as u64, Refusal::OldNotEmulated));
+        }
         let function = function as u64;
         let start: [u8; 4] = core::array::from_fn(|i| read(function + i as u64));
         let addr = function + I::landing_pad(&start) as u64;

@@ -8,9 +8,10 @@
 //! you get one is your business: inline assembly, a naked function, a compiler's patchable entry.
 //!
 //! # What you get
-//! [`Patcher`] makes the process ready once and proves that patching works here. [`Switch`] turns one five-byte site
+//! [`Patcher`] makes the process ready once and proves that patching works here. [`Switch`] turns a site of one instruction
 //! into a NOP, a jump or a call, as often as you like. [`Batch`] changes many sites, of any supported instructions, in
-//! one go: all or none, and the number of interrupts that other CPUs see does not depend on the number of sites.
+//! one go: all or none, and the number of interrupts that other CPUs see does not depend on the number of sites. [`Entry`]
+//! is for the two instructions that compilers leave at a function's entry on AArch64 and RISC-V.
 //!
 //! ```
 //! use textpoke::{Patcher, Switch, Target};
@@ -39,9 +40,13 @@
 //! ```
 //!
 //! # What other threads see
-//! While a site changes, a thread that executes it takes a trap (about two microseconds) and acts as the new
-//! instruction. From the moment that the changing call returns, every thread executes the new instruction. A thread
-//! sees the old or the new behaviour, nothing else, whatever the site's alignment.
+//! On x86-64, while a site changes, a thread that executes it takes a trap (about two microseconds) and acts as the new
+//! instruction. On AArch64 and RISC-V there is no trap where the architecture lets the instruction change live; where it
+//! does not, every thread is interrupted by a signal and waits. From the moment that the changing call returns, every
+//! thread executes the new instruction. A thread sees the old or the new behaviour, nothing else, whatever the site's
+//! alignment.
+//!
+//! Code that the program has written itself is made ready by [`Patcher::code_is_ready`] before anything leads to it.
 //!
 //! # What it is not
 //! It finds no functions and relocates no code (that is `textpoke-analyze`), and works on its own process only. It

@@ -46,14 +46,15 @@ impl Target {
     }
 
     fn bytes(self, patcher: &Patcher, at: u64) -> Result<Code, Error> {
-        let (encode, to): (fn(u64, u64) -> Result<Code, Refusal>, u64) = match self.0 {
+        let (calls, to) = match self.0 {
             Form::Nop => return Ok(Host::NOP),
-            Form::Jump(to) => (Host::jump, to),
-            Form::Call(to) => (Host::call, to),
+            Form::Jump(to) => (false, to),
+            Form::Call(to) => (true, to),
         };
+        let encode = |to| if calls { Host::call(at, to) } else { Host::jump(at, to) };
         let refused = |refusal| Error::Refused(at, refusal);
-        match encode(at, to) {
-            Err(Refusal::OutOfRange { .. }) => encode(at, veneer::near(patcher, at, to)?).map_err(refused),
+        match encode(to) {
+            Err(Refusal::OutOfRange { .. }) => encode(veneer::near(patcher, at, to)?).map_err(refused),
             other => other.map_err(refused),
         }
     }

@@ -61,21 +61,17 @@ pub(crate) fn near(_: &Patcher, site: u64, to: u64) -> Result<u64, Error> {
 fn room(site: u64) -> Result<Option<u64>, Error> {
     let setup = |what| move |errno| Error::from(ProcessError::Setup(what, errno));
     let mappings = maps::read().map_err(setup("/proc/self/maps"))?;
-    let (from, to) = (site.saturating_sub(Host::REACH), site.saturating_add(Host::REACH));
     let how = flags::MAP_PRIVATE | flags::MAP_ANONYMOUS | flags::MAP_FIXED_NOREPLACE;
-    // The ends of all gaps, nearest first. Not right in front of a mapping, which may be a stack that grows.
-    let mut places: Vec<u64> = Vec::new();
-    let mut behind = BLOCK;
-    for mapping in &mappings {
-        let (low, high) = (behind.next_multiple_of(BLOCK), mapping.range.start.saturating_sub(BLOCK) & !(BLOCK - 1));
-        if low < high {
-            places.extend([low, high - BLOCK]);
-        }
-        behind = mapping.range.end;
-    }
-    places.push(behind.next_multiple_of(BLOCK));
-    places.retain(|&at| from <= at && at.saturating_add(2 * BLOCK) <= to);
-    places.sort_by_key(|at| at.abs_diff(site));
+    let free = |at: u64| {
+        // One block more in front of what follows, which may be a stack that grows.
+        let i = mappings.partition_point(|mapping| mapping.range.end <= at);
+        mappings.get(i).is_none_or(|mapping| at + 2 * BLOCK <= mapping.range.start)
+    };
+    let here = site & !(BLOCK - 1);
+    // The nearest first, then some at a distance: what looks free may not be.
+    let distances = (1..64).map(|n| n * BLOCK).chain((64..Host::REACH / BLOCK).step_by(16).map(|n| n * BLOCK));
+    let places = distances.flat_map(|d| [here.checked_sub(d), here.checked_add(d)]).flatten();
+    let places = places.filter(|&at| at >= BLOCK && at.abs_diff(site) + BLOCK < Host::REACH && free(at));
     for at in places {
         // SAFETY: replaces nothing.
         match unsafe { sys::mmap(at, BLOCK, Prot::RX.0, how, -1, 0) } {

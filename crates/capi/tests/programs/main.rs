@@ -1,6 +1,7 @@
 //! Programs in C and C++ that use `textpoke.h`: built in many ways, run, and looked at.
 
 mod build;
+mod elsewhere;
 mod install;
 mod look;
 mod mixed;

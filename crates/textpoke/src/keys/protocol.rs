@@ -63,7 +63,7 @@ pub(super) fn kind() -> Kind {
 /// CPU takes long in a virtual machine.
 fn documented() -> bool {
     static DOCUMENTED: OnceLock<bool> = OnceLock::new();
-    WORDS || *DOCUMENTED.get_or_init(|| textpoke_linux::cpu::documents_word_store())
+    WORDS || *DOCUMENTED.get_or_init(textpoke_linux::cpu::documents_word_store)
 }
 
 /// What of a site it changes.

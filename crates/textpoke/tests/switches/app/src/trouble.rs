@@ -25,6 +25,7 @@ fn seen() -> [bool; 4] {
 // A site of BAD that is none: nothing that could be one stands there, on any instruction set.
 std::arch::global_asm!(
     ".pushsection .text.app_bad, \"ax\", @progbits",
+    ".globl app_bad",
     ".balign 8",
     "app_bad: .quad 0",
     ".pushsection .data.rel.ro.app_bad, \"aw\", @progbits",
@@ -39,8 +40,13 @@ std::arch::global_asm!(
     ".popsection",
     key = sym BAD,
 );
+unsafe extern "C" {
+    safe fn app_bad();
+}
 
 pub fn run() {
+    // Named, so that the linker keeps it and with it the entry; never called.
+    std::hint::black_box(app_bad as extern "C" fn());
     let before = seen();
     let nobody = || {
         assert_eq!(seen(), before);
