@@ -73,7 +73,7 @@ fn look(_: usize) {
 fn between() {
     let here = || (nmi::ended(smp::this()), CALLS.load(Ordering::Relaxed));
     let (mut own, mut before) = here();
-    for _ in 0..100_000 {
+    for _ in 0..5_000_000 {
         let (now, calls) = here();
         if now != own {
             (own, before) = (now, calls);
