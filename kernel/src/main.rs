@@ -16,6 +16,7 @@ fn kernel_early() {
 fn kernel_main() {
     let cpus = parameters::number("cpus", 1) as usize;
     println!("textpoke test kernel, {cpus} CPUs");
+    println!("row machine: {cpus} CPUs, NMIs are {}", kernel::arch::nmi::kind());
     if cpus > 1 {
         kernel::start_cpu(1);
     }

@@ -219,7 +219,9 @@ impl Table {
 
     fn finish(self) -> Result<(), String> {
         println!("\n{}", self.lines.join("\n"));
-        println!("(Emulated CPUs: these are about sequences of steps. What a CPU may fetch is for the checker and litmus runs.)");
+        println!(
+            "(Emulated CPUs: these are about sequences of steps. What a CPU may fetch is for the checker and litmus runs.)"
+        );
         if self.failed.is_empty() { Ok(()) } else { Err(format!("qemu: failed: {}", self.failed.join(", "))) }
     }
 }

@@ -23,9 +23,6 @@ const I: u64 = 1 << 7;
 /// SCTLR_EL1.NMI. (SPINTMASK, bit 62, stays zero: each exception sets ALLINT.)
 const SCTLR_NMI: u64 = 1 << 61;
 
-/// Whether this kernel's NMIs interrupt code that has interrupts off.
-pub const REAL: bool = true;
-
 static BY_ARCHITECTURE: AtomicBool = AtomicBool::new(false);
 static CAME: [AtomicU64; CPUS] = [const { AtomicU64::new(0) }; CPUS];
 

@@ -18,9 +18,6 @@ const COMPLETE: u64 = 6;
 const INJECT: u64 = 7;
 const UNMASK: u64 = 8;
 
-/// Whether this kernel's NMIs interrupt code that has interrupts off.
-pub const REAL: bool = true;
-
 static CAME: [AtomicU64; CPUS] = [const { AtomicU64::new(0) }; CPUS];
 
 /// What the NMIs of this kernel are.
@@ -90,7 +87,7 @@ unsafe extern "C" fn entry() {
         "sd t1, 120(sp)",
         "sd t2, 128(sp)",
         "sd t3, 136(sp)",
-        // The stack of a trap handler that is being left may be out of alignment by no more than the code it returns to.
+        // Whoever was interrupted may have been about to move the stack pointer.
         "sd s0, 144(sp)",
         "mv s0, sp",
         "andi sp, sp, -16",

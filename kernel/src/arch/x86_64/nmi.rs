@@ -36,8 +36,10 @@ pub fn ended(cpu: usize) -> u64 {
     CAME[cpu].load(Ordering::SeqCst)
 }
 
-/// Whether this kernel's NMIs interrupt code that has interrupts off.
-pub const REAL: bool = true;
+/// What the NMIs of this kernel are.
+pub fn kind() -> &'static str {
+    "NMIs"
+}
 
 extern "sysv64" fn on_nmi(saved: &mut Saved) {
     let cpu = smp::this();
