@@ -45,7 +45,7 @@ pub fn perform(line: &Line, order: Order) -> End {
     }
     let mut ranges = [Range::new(0, 0, Prot(0)); MAX_RANGES];
     let Some(ranges) = read_ranges(control(), &mut ranges) else { return End::Refused };
-    let hooks = Remote { line };
+    let hooks = Remote { line, parked: false };
     // SAFETY: 1., 2. the tracer's plan and its ranges, for text of this address space; copies and stand-ins are in the
     // image's own mapping. 3. The tracer sees every trap first, and the handler decides by the same table when it is
     // gone. 4. The sidecar performs one batch at a time and has registered. 5. The copy of the sites is never unmapped
@@ -105,6 +105,8 @@ fn without_expectation<'a>(program: &[Step], into: &'a mut [Step; MAX_STEPS]) ->
 /// What the sidecar asks the tracer to do.
 struct Remote<'a> {
     line: &'a Line,
+    /// Everybody else is parked.
+    parked: bool,
 }
 
 impl Remote<'_> {
@@ -130,19 +132,24 @@ impl Hooks for Remote<'_> {
     }
 
     fn park(&mut self) -> Result<(), Cause> {
-        self.ask(ToTracer::Park)
+        self.ask(ToTracer::Park)?;
+        self.parked = true;
+        Ok(())
     }
 
     /// Whose tracer is gone is parked no more: the kernel has let everybody go.
     fn unpark(&mut self) -> Result<(), Cause> {
         match self.ask(ToTracer::Unpark) {
-            Err(_) if self.line.tracer_is_gone() => Ok(()),
-            done => done,
+            Err(cause) if !self.line.tracer_is_gone() => return Err(cause),
+            _ => self.parked = false,
         }
+        Ok(())
     }
 
     fn release(&mut self) {
-        let _ = self.ask(ToTracer::Unpark);
+        if self.parked {
+            let _ = self.unpark();
+        }
     }
 
     /// Without a tracer nobody can tell whether a thread has a trap pending, so the handler stays for ever and the table
