@@ -11,14 +11,16 @@ const OPTIONAL: [&str; 7] = ["clang", "gdb", "lld", "pkg-config", "python3", "sq
 
 /// A second Rust, with AArch64's library and with the library's source for the other targets, and linkers. Of the
 /// architecture arm64 where that is named.
-const BUILD: [&str; 9] = [
+const BUILD: [&str; 11] = [
     "rustc-web",
     "cargo-web",
     "rust-web-src",
     "libstd-rust-web-dev:arm64",
     "gcc-aarch64-linux-gnu",
+    "g++-aarch64-linux-gnu",
     "libc6-dev-arm64-cross",
     "gcc-riscv64-linux-gnu",
+    "g++-riscv64-linux-gnu",
     "libc6-dev-riscv64-cross",
     "lld",
 ];
@@ -36,7 +38,10 @@ const EMULATORS: [(&str, &str); 4] = [
 pub fn run() -> Result<(), String> {
     let programs: Vec<&str> =
         OPTIONAL.into_iter().filter(|program| !Path::new("/usr/bin").join(program).exists()).collect();
-    let build = cross::TARGETS.into_iter().filter_map(|target| Rust::find(target).err()).next();
+    let compilers = ["aarch64-linux-gnu-g++", "riscv64-linux-gnu-g++"];
+    let compilers =
+        compilers.into_iter().filter(|program| !cross::in_path(program)).map(|program| format!("no {program}"));
+    let build = cross::TARGETS.into_iter().filter_map(|target| Rust::find(target).err()).chain(compilers).next();
     let emulators: Vec<&str> =
         EMULATORS.into_iter().filter(|(_, program)| !cross::in_path(program)).map(|(package, _)| package).collect();
     if programs.is_empty() && build.is_none() && emulators.is_empty() {
