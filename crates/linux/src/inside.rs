@@ -75,6 +75,8 @@ fn watch(sites: &[Site], asking: &mut Asking) -> Result<(), Cause> {
     let end = sys::now() + PATIENCE;
     let tasks = Tasks::open()?;
     let mut outside: Vec<i32> = Vec::new();
+    // Who was seen inside, which is what is told if time runs out.
+    let mut inside: Vec<i32> = Vec::new();
     loop {
         let stacks = stacks()?;
         let left: Vec<i32> = match tasks.list() {
@@ -83,12 +85,15 @@ fn watch(sites: &[Site], asking: &mut Asking) -> Result<(), Cause> {
             Err(Errno::AGAIN) if sys::now() < end => continue,
             Err(errno) => return Err(errno.into()),
         };
-        let (mut worst, mut running) = (Answer::Outside, Vec::new());
+        let (mut all, mut running) = (true, Vec::new());
         let mut note = |tid: i32, answer: Answer| match answer {
             Answer::Outside => outside.push(tid),
-            // Inside is what is told if it comes to that.
-            answer if worst != Answer::Inside => worst = answer,
-            _ => {}
+            answer => {
+                all = false;
+                if answer == Answer::Inside && !inside.contains(&tid) {
+                    inside.push(tid);
+                }
+            }
         };
         for tid in left {
             match look(&tasks, tid, sites, &stacks) {
@@ -97,14 +102,18 @@ fn watch(sites: &[Site], asking: &mut Asking) -> Result<(), Cause> {
             }
         }
         if !running.is_empty() {
-            asking.ask(&running, sites, stacks, end, &mut note)?;
+            match asking.ask(&running, sites, stacks, end, &mut note) {
+                Err(Cause::TimedOut) => all = false,
+                other => other?,
+            }
         }
-        if worst == Answer::Outside {
+        if all {
             return Ok(());
         }
         if sys::now() >= end {
-            let inside = sites.iter().find(|site| site.inner | site.new_inner != 0).map_or(0, |site| site.addr);
-            return Err(if worst == Answer::Inside { Cause::Inside(inside) } else { Cause::TimedOut });
+            let site = sites.iter().find(|site| site.inner | site.new_inner != 0).map_or(0, |site| site.addr);
+            let stays = inside.iter().any(|tid| !outside.contains(tid));
+            return Err(if stays { Cause::Inside(site) } else { Cause::TimedOut });
         }
         sys::nap(100_000);
     }
