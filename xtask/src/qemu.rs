@@ -94,7 +94,7 @@ type Runs = [(u32, &'static str)];
 /// Emulated CPUs slow each other down, hence fewer rounds where there are more of them.
 const FULL: &Runs = &[(2, "rounds=100000 batches=400"), (4, "rounds=2000 batches=200")];
 const SHORT: &Runs =
-    &[(2, "rounds=2000 batches=50 control=200"), (4, "rounds=100 batches=20 tests=early,online,nmi,rounds")];
+    &[(2, "rounds=2000 batches=50 control=40"), (4, "rounds=100 batches=20 tests=early,online,nmi,rounds")];
 
 /// Silence after which a kernel is said to hang, in seconds. Long, because emulated CPUs that wait for each other get on
 /// slowly where many programs want the real ones: ten rounds a second were seen.
