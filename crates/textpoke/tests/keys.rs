@@ -96,6 +96,7 @@ fn optimised_most() {
     built.run(&["fork-storm", times]);
     built.run(&["blocked"]);
     built.run(&["killed"]);
+    built.run(&["storm-of-traps", times]);
     built.run(&["handler-in-library", &built.plugin()]);
     println!("{}", if full() { built.run(&["storm"]) } else { built.run(&["storm", "400"]) });
 }

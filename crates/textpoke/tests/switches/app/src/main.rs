@@ -44,6 +44,10 @@ fn main() {
         ["fork-storm", times] => fork::storm(times.parse().expect("a number")),
         ["storm", flips] => storm::run(Some(flips.parse().expect("a number"))),
         ["storm"] => storm::run(None),
+        ["storm-of-traps", flips] => {
+            textpoke::keys::use_protocol(textpoke::keys::Protocol::Breakpoint);
+            storm::run(Some(flips.parse().expect("a number")));
+        }
         ["trouble"] => trouble::run(),
         ["killed"] => trouble::killed(),
         ["handler-in-library", path] => library::with_handler(path),
