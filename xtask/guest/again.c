@@ -86,7 +86,7 @@ int main(int count, char **words)
 
 		if (kills) {
 			await_tracer(pid, recorder);
-			usleep(15000 * i);
+			usleep(75 * 1000 * i);
 			kill(recorder, SIGKILL);
 		}
 		int code = end_of(recorder);

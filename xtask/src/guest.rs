@@ -144,18 +144,23 @@ fn init(workspace: &Workspace, arch: Arch, folder: &Path) -> Result<PathBuf, Str
 /// How long one command of the command line may take.
 const LIMIT: Duration = Duration::from_secs(600);
 
-/// `guest ARCH [--file PATH]... -- COMMAND... [-- COMMAND...]`: a file comes to `/bin` under its own name.
+/// `guest ARCH [--file PATH[=PLACE]]... -- COMMAND... [++ COMMAND...]`: a file comes to its place, by default to `/bin` under
+/// its own name.
 pub fn command(workspace: &Workspace, words: &[&str]) -> Result<(), String> {
-    const HOW: &str = "say cargo xtask guest arm64|riscv64 [--file PATH]... -- COMMAND [-- COMMAND]...";
-    let mut parts = words.split(|&word| word == "--");
-    let [arch, options @ ..] = parts.next().unwrap_or_default() else { return Err(HOW.into()) };
+    const HOW: &str = "say cargo xtask guest arm64|riscv64 [--file PATH[=PLACE]]... -- COMMAND [++ COMMAND]...";
+    let (words, commands) = words.split_at(words.iter().position(|&word| word == "--").ok_or(HOW)?);
+    let [arch, options @ ..] = words else { return Err(HOW.into()) };
     let mut files = Vec::new();
     for pair in options.chunks(2) {
         let ["--file", path] = *pair else { return Err(HOW.into()) };
-        let name = Path::new(path).file_name().ok_or(HOW)?.to_string_lossy().into_owned();
-        files.push((PathBuf::from(path), format!("bin/{name}")));
+        let (path, place) = match path.split_once('=') {
+            Some((path, place)) => (path, place.to_owned()),
+            None => (path, format!("bin/{}", Path::new(path).file_name().ok_or(HOW)?.to_string_lossy())),
+        };
+        files.push((PathBuf::from(path), place));
     }
-    let jobs: Vec<Job> = parts.map(|words| Job::new(words.iter().copied(), LIMIT)).collect();
+    let commands = commands[1..].split(|&word| word == "++");
+    let jobs: Vec<Job> = commands.map(|words| Job::new(words.iter().copied(), LIMIT)).collect();
     if jobs.iter().any(|job| job.words.is_empty()) || jobs.is_empty() {
         return Err(HOW.into());
     }

@@ -29,8 +29,8 @@ cargo xtask COMMAND
   bench trace   what a traced call costs, as ratios within one run
   fence         where unsafe code may be, lints, machine paths, unfinished work, file lengths
   graph         the arrows between the crates
-  guest ARCH [--file PATH]... -- COMMAND [-- COMMAND]...
-                boots a kernel for arm64 or riscv64 in QEMU with these files in /bin and runs the commands there
+  guest ARCH [--file PATH[=PLACE]]... -- COMMAND [++ COMMAND]...
+                boots a kernel for arm64 or riscv64 in QEMU with these files (in /bin) and runs the commands there
   guest trace   attaches, records and detaches in guests, and compares with this machine
   install-c --prefix DIR [--destdir DIR] [--profile NAME]
                 header, static and shared library and pkg-config file for C and C++; builds the profile `release`

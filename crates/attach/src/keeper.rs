@@ -59,6 +59,8 @@ pub struct Keeper {
     sleepers: BTreeMap<i32, Sleeper>,
     /// Everybody is parked, or on the way there: who is stopped already, and by which event.
     parked: Option<BTreeMap<i32, Event>>,
+    /// Threads that stand still because somebody here works with them.
+    borrowed: BTreeSet<i32>,
     /// Who was asked to stop for that and has not been seen to do anything else since.
     asked: BTreeSet<i32>,
     /// The kernel may have reset the program's action for SIGTRAP.
@@ -120,6 +122,7 @@ impl Keeper {
             newborn: BTreeMap::new(),
             sleepers: BTreeMap::new(),
             parked: None,
+            borrowed: BTreeSet::new(),
             asked: BTreeSet::new(),
             action_reset: false,
             gone: false,
@@ -264,6 +267,16 @@ impl Keeper {
     /// Everyone who executes the target's text: its threads, and vfork children.
     pub fn executors(&self) -> Vec<i32> {
         self.tracees.iter().filter(|(_, k)| matches!(k, Kind::Thread | Kind::Vfork)).map(|(&tid, _)| tid).collect()
+    }
+
+    /// From now on the thread, which is stopped, is somebody's to work with.
+    pub fn lend(&mut self, tid: i32) {
+        self.borrowed.insert(tid);
+    }
+
+    /// It is about to go on.
+    pub fn take_back(&mut self, tid: i32) {
+        self.borrowed.remove(&tid);
     }
 
     /// Forgets a tracee that was detached.

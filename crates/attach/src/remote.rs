@@ -42,7 +42,13 @@ pub fn syscall_insn(keeper: &Keeper) -> Result<u64, Error> {
 impl Remote {
     /// Borrows a thread of the target that is in a ptrace stop. `steps` are for the case that this process is killed
     /// meanwhile; [`Remote::is_safe`] tells whether the thread's stack has room for them.
-    pub fn borrow(keeper: &Keeper, tid: i32, insn: u64, steps: Option<Steps>, maps: &[Mapping]) -> Result<Self, Error> {
+    pub fn borrow(
+        keeper: &mut Keeper,
+        tid: i32,
+        insn: u64,
+        steps: Option<Steps>,
+        maps: &[Mapping],
+    ) -> Result<Self, Error> {
         let saved = ptrace::regs(tid).map_err(lost)?;
         let kept = Lost::take(tid).map_err(Error::Unsupported)?;
         let mask = ptrace::signal_mask(tid).map_err(lost)?;
@@ -57,6 +63,7 @@ impl Remote {
             ptrace::set_regs(tid, &way.go(&saved)).map_err(lost)?;
         }
         ptrace::set_signal_mask(tid, u64::MAX).map_err(lost)?;
+        keeper.lend(tid);
         let insn = way_home.as_ref().map_or(insn, WayHome::insn);
         Ok(Self { tid, insn, saved, lost: kept, before, mask, way_home, group_stop: false })
     }
@@ -194,6 +201,7 @@ impl Remote {
 
     /// Puts registers and signal mask back and lets the thread run, as if it had only been interrupted.
     pub fn give_back(mut self, keeper: &mut Keeper) -> Result<(), Error> {
+        keeper.take_back(self.tid);
         // Only at a stop like the one at the beginning does the kernel see to an interrupted system call: whether it
         // starts again, or a handler runs first and it answers EINTR.
         if keeper.has_execed() {

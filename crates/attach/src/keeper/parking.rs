@@ -46,10 +46,12 @@ impl Keeper {
         }
     }
 
-    /// Who executes the text and is not stopped. A thread that waits for its vfork child cannot be stopped and cannot go
+    /// Who executes the text and is not stopped. A thread that is borrowed is, and does not go on by itself. A thread that waits for its vfork child cannot be stopped and cannot go
     /// on either, as long as the child is.
     fn not_parked(&self) -> Vec<i32> {
-        let parked = |tid: &i32| self.parked.as_ref().is_some_and(|parked| parked.contains_key(tid));
+        let parked = |tid: &i32| {
+            self.borrowed.contains(tid) || self.parked.as_ref().is_some_and(|parked| parked.contains_key(tid))
+        };
         let mut running: Vec<i32> = self.executors().into_iter().filter(|tid| !parked(tid)).collect();
         let children = self.tracees.iter().filter(|(tid, kind)| **kind == Kind::Vfork && parked(tid)).count();
         if children > 0 {
