@@ -73,7 +73,7 @@ fn on_trap(cpu: usize, saved: &mut Saved) -> bool {
 }
 
 fn on_interrupt(cpu: usize, _: u64) {
-    MEETING.answer_with(cpu, paging::forget);
+    MEETING.answer_with(cpu, paging::forget, core::hint::spin_loop);
 }
 
 fn on_nmi(_: usize) {

@@ -185,7 +185,7 @@ fn own_interrupt(cpu: usize, pc: u64) {
     at.store(pc, Ordering::Relaxed);
     // Release orders the address before the count; pairs with the Acquire of `none_inside`.
     count.fetch_add(1, Ordering::Release);
-    MEETING.answer_with(cpu, paging::forget);
+    MEETING.answer_with(cpu, paging::forget, core::hint::spin_loop);
 }
 
 /// The trap.

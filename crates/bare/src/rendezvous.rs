@@ -64,12 +64,12 @@ impl<const CPUS: usize> Rendezvous<CPUS> {
     /// To be called in the interrupt that [`Rendezvous::sync`] and [`Rendezvous::park`] send, with interrupts off. Once more
     /// than needed does no harm.
     pub fn answer(&self, cpu: usize) {
-        self.answer_with(cpu, textpoke_cpu::serialize);
+        self.answer_with(cpu, textpoke_cpu::serialize, core::hint::spin_loop);
     }
 
     /// [`Rendezvous::answer`] with a function that does more than to pass a context synchronising point, such as forgetting
-    /// translations.
-    pub fn answer_with(&self, cpu: usize, synchronise: impl Fn()) {
+    /// translations, and one for the time in which it is parked, for CPUs that share theirs with somebody.
+    pub fn answer_with(&self, cpu: usize, synchronise: impl Fn(), idle: impl Fn()) {
         let me = &self.cpus[cpu];
         let mut stayed = false;
         loop {
@@ -85,7 +85,7 @@ impl<const CPUS: usize> Rendezvous<CPUS> {
                 break;
             }
             stayed = true;
-            core::hint::spin_loop();
+            idle();
         }
         if stayed {
             synchronise();

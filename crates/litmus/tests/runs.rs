@@ -102,7 +102,7 @@ fn a_dead_child_is_a_failure_of_what_it_ran() {
     let mut options = options(&["breakpoint"], Total::UntilSeen { executions: 1000, flips: 4 });
     // As the real child, but that one cell dies.
     let real: Vec<String> = child().iter().map(|part| part.to_string_lossy().into_owned()).collect();
-    let script = format!("case \"$0\" in *breakpoint*30*) kill -SEGV $$;; *) exec {} \"$0\";; esac", real.join(" "));
+    let script = format!("case \"$0\" in *'\"offset\":30,'*) kill -SEGV $$;; *) exec {} \"$0\";; esac", real.join(" "));
     options.child = vec!["/bin/sh".into(), "-c".into(), script.into()];
     let table = quiet(&options).expect("it runs here");
     for cell in table.cells.iter().filter(|c| c.ours) {

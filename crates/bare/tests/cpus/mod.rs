@@ -166,7 +166,8 @@ extern "C" fn on_interrupt(_: i32, _: *mut libc::siginfo_t, context: *mut libc::
     let (at, count) = &INTERRUPTED[this()];
     at.store(pc as u64, SeqCst);
     count.fetch_add(1, SeqCst);
-    MEETING.answer(this());
+    // There may be more threads than CPUs: whoever is parked makes room for the patcher.
+    MEETING.answer_with(this(), textpoke_cpu::serialize, std::thread::yield_now);
 }
 
 extern "C" fn on_nmi(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
