@@ -31,7 +31,6 @@ pub fn run(workspace: &Workspace, full: bool) -> Result<(), String> {
     steps.check("no_std", || nostd::run(workspace));
     steps.check("checker", || tools::checker(workspace, full));
     steps.check("litmus", || tools::litmus(workspace));
-    steps.check("qemu", || qemu::ci(workspace, full));
     // One crate's tests after the other: they measure, stop and patch processes, and must not starve each other.
     let adapters = ["--features", "textpoke/log,textpoke/tracing"];
     // The kernel's machine on threads takes minutes where more threads than CPUs wait for each other.
@@ -45,6 +44,7 @@ pub fn run(workspace: &Workspace, full: bool) -> Result<(), String> {
         &[("RUSTDOCFLAGS", "-D warnings")],
     );
     if full {
+        steps.check("qemu", || qemu::ci(workspace));
         steps.check("other instruction sets", || isas::run(workspace));
         steps.check("guests", || guest::trace::all(workspace));
     }
